@@ -1,0 +1,73 @@
+# The library: one archive of all modules. Sources in a folder named `kernels` are compiled once for each instruction
+# set, in a namespace of its own (TAPESTRY_ARCH), and chosen at run time (autodiff/kernels/dispatch.hpp).
+
+set(TAPESTRY_MODULES autodiff graph prob models)
+
+# Includes read <tapestry/autodiff/tape.hpp> in the tree as when installed: links in the build folder make it so.
+set(TAPESTRY_INCLUDE "${CMAKE_CURRENT_BINARY_DIR}/include")
+file(MAKE_DIRECTORY "${TAPESTRY_INCLUDE}/tapestry")
+set(umbrella "#pragma once\n\n")
+foreach(module IN LISTS TAPESTRY_MODULES)
+  file(CREATE_LINK "${CMAKE_CURRENT_SOURCE_DIR}/${module}" "${TAPESTRY_INCLUDE}/tapestry/${module}" SYMBOLIC)
+  if(EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${module}/${module}.hpp")
+    file(CREATE_LINK "${CMAKE_CURRENT_SOURCE_DIR}/${module}/${module}.hpp"
+         "${TAPESTRY_INCLUDE}/tapestry/${module}.hpp" SYMBOLIC)
+    string(APPEND umbrella "#include <tapestry/${module}.hpp>\n")
+  endif()
+endforeach()
+file(CONFIGURE OUTPUT "${TAPESTRY_INCLUDE}/tapestry/tapestry.hpp" CONTENT "${umbrella}" @ONLY)
+
+add_library(tapestry STATIC)
+add_library(Tapestry::tapestry ALIAS tapestry)
+
+set(TAPESTRY_WARNINGS -Wall -Wextra -Wpedantic -Wshadow)
+if(TAPESTRY_WERROR)
+  list(APPEND TAPESTRY_WARNINGS -Werror)
+endif()
+
+set(TAPESTRY_SANITIZE_FLAGS "")
+if(TAPESTRY_SANITIZE)
+  set(TAPESTRY_SANITIZE_FLAGS -fsanitize=${TAPESTRY_SANITIZE} -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+endif()
+
+set(architectures baseline)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  list(APPEND architectures avx2 avx512)
+endif()
+set(TAPESTRY_FLAGS_baseline "")
+set(TAPESTRY_FLAGS_avx2 -mavx2 -mfma -mf16c)
+set(TAPESTRY_FLAGS_avx512 -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mf16c -mprefer-vector-width=512)
+
+foreach(module IN LISTS TAPESTRY_MODULES)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${module}/*.cpp")
+  set(kernels ${sources})
+  list(FILTER sources EXCLUDE REGEX "/kernels/")
+  list(FILTER kernels INCLUDE REGEX "/kernels/")
+  target_sources(tapestry PRIVATE ${sources})
+  list(APPEND all_kernels ${kernels})
+endforeach()
+
+foreach(architecture IN LISTS architectures)
+  add_library(tapestry_kernels_${architecture} OBJECT ${all_kernels})
+  target_compile_definitions(tapestry_kernels_${architecture} PRIVATE TAPESTRY_ARCH=${architecture})
+  target_compile_options(tapestry_kernels_${architecture} PRIVATE
+    -O3 -fno-math-errno -fno-trapping-math ${TAPESTRY_FLAGS_${architecture}} ${TAPESTRY_WARNINGS} ${TAPESTRY_SANITIZE_FLAGS}
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-psabi>)
+  target_include_directories(tapestry_kernels_${architecture} PRIVATE "${TAPESTRY_INCLUDE}")
+  target_include_directories(tapestry_kernels_${architecture} SYSTEM PRIVATE ${SLEEF_INCLUDE_DIRS})
+  target_sources(tapestry PRIVATE $<TARGET_OBJECTS:tapestry_kernels_${architecture}>)
+  string(TOUPPER ${architecture} upper)
+  target_compile_definitions(tapestry PRIVATE TAPESTRY_HAVE_${upper}=1)
+endforeach()
+
+target_include_directories(tapestry PUBLIC
+  "$<BUILD_INTERFACE:${TAPESTRY_INCLUDE}>" "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
+target_include_directories(tapestry SYSTEM PRIVATE ${LAPACKE_INCLUDE_DIR} ${LBFGS_INCLUDE_DIR})
+target_compile_features(tapestry PUBLIC cxx_std_20)
+target_compile_options(tapestry PRIVATE ${TAPESTRY_WARNINGS} ${TAPESTRY_SANITIZE_FLAGS})
+target_link_options(tapestry PUBLIC ${TAPESTRY_SANITIZE_FLAGS})
+target_compile_definitions(tapestry PRIVATE
+  TAPESTRY_VERSION="${PROJECT_VERSION}" $<$<BOOL:${TAPESTRY_TUNE_BLAS}>:TAPESTRY_TUNE_BLAS=1>)
+target_link_libraries(tapestry
+  PUBLIC xtensor Threads::Threads
+  PRIVATE PkgConfig::OPENBLAS PkgConfig::SLEEF ${LAPACKE_LIBRARY} ${LBFGS_LIBRARY} ZLIB::ZLIB)
