@@ -47,6 +47,11 @@ foreach(module IN LISTS TAPESTRY_MODULES)
   list(APPEND all_kernels ${kernels})
 endforeach()
 
+# Random numbers are the same bits on every instruction set: no contraction to fused multiply-adds.
+set(random_sources ${all_kernels})
+list(FILTER random_sources INCLUDE REGEX "/kernels/random[^/]*\\.cpp$")
+set_source_files_properties(${random_sources} PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
+
 foreach(architecture IN LISTS architectures)
   add_library(tapestry_kernels_${architecture} OBJECT ${all_kernels})
   target_compile_definitions(tapestry_kernels_${architecture} PRIVATE TAPESTRY_ARCH=${architecture})
