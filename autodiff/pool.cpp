@@ -126,10 +126,10 @@ void register_cache() {
 void* system_allocate(std::size_t bytes) {
   pool().system_calls.fetch_add(1, std::memory_order_relaxed);
   try {
-    return ::operator new(bytes, std::align_val_t{alignment});
+    return ::operator new (bytes, std::align_val_t{alignment});
   } catch (const std::bad_alloc&) {
     release_cached();
-    return ::operator new(bytes, std::align_val_t{alignment});
+    return ::operator new (bytes, std::align_val_t{alignment});
   }
 }
 
@@ -172,7 +172,7 @@ std::int64_t release_large(Cache& cache) {
     for (Block* block = cache.free[i]; block != nullptr;) {
       ASAN_UNPOISON_MEMORY_REGION(block, bytes);
       Block* next = block->next;
-      ::operator delete(block, std::align_val_t{alignment});
+      ::operator delete (block, std::align_val_t{alignment});
       released += static_cast<std::int64_t>(bytes);
       block = next;
     }

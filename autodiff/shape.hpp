@@ -21,8 +21,7 @@ class Shape {
   Shape() = default;
   Shape(std::initializer_list<std::int64_t> extents) : Shape(extents.begin(), extents.end()) {}
   template <class Iterator>
-    requires(!std::is_arithmetic_v<Iterator>)
-  Shape(Iterator first, Iterator last) {
+  requires(!std::is_arithmetic_v<Iterator>) Shape(Iterator first, Iterator last) {
     for (; first != last; ++first) push_back(static_cast<std::int64_t>(*first));
   }
   Shape(const Shape& other) noexcept { *this = other; }

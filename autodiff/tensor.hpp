@@ -36,8 +36,7 @@ Tensor<T> empty_tensor(const Shape& shape) {
 class Indices {
  public:
   Indices() : Indices(IndexTensor()) {}
-  Indices(IndexTensor values)
-      : values_(std::make_shared<IndexTensor>(std::move(values))), shape_(shape_of(*values_)) {}
+  Indices(IndexTensor values) : values_(std::make_shared<IndexTensor>(std::move(values))), shape_(shape_of(*values_)) {}
   template <class E>
   Indices(const xt::xexpression<E>& values) : Indices(IndexTensor(values)) {}
   Indices(std::initializer_list<std::int64_t> values)

@@ -1,0 +1,114 @@
+#include <tapestry/autodiff/ops/binary_operation.hpp>
+
+#include <algorithm>
+
+#include <tapestry/autodiff/ops/broadcast_plan.hpp>
+#include <tapestry/autodiff/threads.hpp>
+
+namespace tapestry::detail {
+namespace {
+
+// Elements per piece of work of a thread.
+constexpr std::int64_t grain = 32768;
+
+template <class T>
+class BinaryOperation final : public Operation<T> {
+ public:
+  explicit BinaryOperation(const BinaryRule<T>& rule) : rule_(rule) {}
+
+  std::string_view name() const override { return rule_.name; }
+  Shape shape(const Shapes& in, int) const override {
+    return in[0] == in[1] ? in[0] : broadcast(rule_.name, in[0], in[1]);
+  }
+  std::uint32_t needs() const override { return rule_.needs; }
+  Linearity linearity() const override { return rule_.linearity; }
+
+  void forward(Forward<T>& c) override {
+    const auto a = c.input(0), b = c.input(1);
+    const auto y = c.output();
+    const auto kernel = table().binary[index()];
+    if (a.shape == b.shape) {
+      parallel_for(y.size(), grain, [&](std::int64_t begin, std::int64_t end) {
+        kernel(a.data + begin, 1, b.data + begin, 1, y.data + begin, static_cast<std::size_t>(end - begin));
+      });
+      return;
+    }
+    for_runs(a.shape, b.shape, y.shape,
+             [&](auto offset_a, auto stride_a, auto offset_b, auto stride_b, auto out, auto n) {
+               kernel(a.data + offset_a, stride_a, b.data + offset_b, stride_b, y.data + out, n);
+             });
+  }
+
+  void backward(Backward<T>& c) override {
+    for (const int i : {0, 1}) {
+      if (!c.wants(i)) continue;
+      if (rule_.kernel == Binary::add || (rule_.kernel == Binary::subtract && i == 0)) {
+        c.pass_reduced(i);
+        continue;
+      }
+      const auto g = c.gradient();
+      if (c.input_shape(i) == g.shape) {
+        const Target<T> target = c.target(i);
+        gradient(c, i, g, target.data, target.accumulate);
+      } else {
+        const Scratch<T> full(static_cast<std::size_t>(g.size()));
+        gradient(c, i, g, full.data(), false);
+        c.add_reduced(i, full.data());
+      }
+    }
+  }
+
+  void vjp(Vjp<T>& c) override { rule_.vjp(c); }
+
+ private:
+  static const ElementwiseKernels<T>& table() { return kernels<ElementwiseKernels<T>>(); }
+  int index() const { return static_cast<int>(rule_.kernel); }
+
+  // Runs of a broadcast, long ones in pieces over the threads.
+  template <class F>
+  static void for_runs(const Shape& a, const Shape& b, const Shape& out, F f) {
+    const BroadcastPlan plan(a, b, out);
+    plan.for_each_run([&](std::int64_t offset_a, std::size_t stride_a, std::int64_t offset_b, std::size_t stride_b,
+                          std::int64_t offset, std::int64_t length) {
+      parallel_for(length, grain, [&](std::int64_t begin, std::int64_t end) {
+        f(offset_a + static_cast<std::int64_t>(stride_a) * begin, stride_a,
+          offset_b + static_cast<std::int64_t>(stride_b) * begin, stride_b, offset + begin,
+          static_cast<std::size_t>(end - begin));
+      });
+    });
+  }
+
+  void gradient(Backward<T>& c, int i, Array<const T> g, T* out, bool accumulate) const {
+    const auto kernel = i == 0 ? table().binary_backward_a[index()] : table().binary_backward_b[index()];
+    const T* a = c.input_data(0);
+    const T* b = c.input_data(1);
+    if (c.input_shape(0) == c.input_shape(1)) {
+      parallel_for(g.size(), grain, [&](std::int64_t begin, std::int64_t end) {
+        kernel(g.data + begin, shifted(a, begin), 1, shifted(b, begin), 1, nullptr, out + begin,
+               static_cast<std::size_t>(end - begin), accumulate);
+      });
+      return;
+    }
+    for_runs(c.input_shape(0), c.input_shape(1), g.shape,
+             [&](auto offset_a, auto stride_a, auto offset_b, auto stride_b, auto offset, auto n) {
+               kernel(g.data + offset, shifted(a, offset_a), stride_a, shifted(b, offset_b), stride_b, nullptr,
+                      out + offset, n, accumulate);
+             });
+  }
+
+  static const T* shifted(const T* p, std::int64_t n) { return p == nullptr ? nullptr : p + n; }
+
+  const BinaryRule<T>& rule_;
+};
+
+}  // namespace
+
+template <class T>
+OperationBase* make_binary(const BinaryRule<T>& rule) {
+  return new BinaryOperation<T>(rule);
+}
+
+template OperationBase* make_binary(const BinaryRule<float>&);
+template OperationBase* make_binary(const BinaryRule<double>&);
+
+}  // namespace tapestry::detail

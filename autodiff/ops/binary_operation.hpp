@@ -1,0 +1,22 @@
+#pragma once
+
+#include <tapestry/autodiff/kernels/elementwise.hpp>
+#include <tapestry/autodiff/operation.hpp>
+
+namespace tapestry::detail {
+
+/// All that distinguishes one elementwise operation of two arguments from another.
+template <class T>
+struct BinaryRule {
+  std::string_view name;
+  Binary kernel;
+  std::uint32_t needs;
+  Linearity linearity;
+  void (*vjp)(Vjp<T>&);
+};
+
+/// The operation of a rule (which must have static storage). It holds no state: one object serves every call.
+template <class T>
+OperationBase* make_binary(const BinaryRule<T>& rule);
+
+}  // namespace tapestry::detail

@@ -1,0 +1,123 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include <tapestry/autodiff/gradient.hpp>
+#include <tapestry/autodiff/node.hpp>
+#include <tapestry/autodiff/operation.hpp>
+
+namespace tapestry::detail {
+
+/// out += x
+void accumulate(DType type, void* out, const void* x, std::int64_t n);
+StorageRef copy_storage(const Storage& storage);
+StorageRef zero_storage(std::size_t bytes);
+/// Adds rows [rows, row elements] into a dense array.
+void scatter_rows(DType type, void* dense, const Shape& shape, const RowsPiece& piece);
+
+struct SweepOptions {
+  bool retain_graph = false;
+  bool create_graph = false;
+};
+
+/// One walk backwards over a tape. Gradients of recorded nodes wait in the nodes; those of the boundary (leaves, and
+/// for a nested tape the variables of others) wait in a table of the sweep, so that threads may share leaves and a
+/// failing sweep changes nothing.
+class Sweep {
+ public:
+  Sweep(Tape* tape, SweepOptions options) : tape_(tape), options_(options) {}
+  ~Sweep();
+  Sweep(const Sweep&) = delete;
+  Sweep& operator=(const Sweep&) = delete;
+
+  bool create_graph() const noexcept { return options_.create_graph; }
+
+  /// Restricts the sweep to what lies between the roots and these targets.
+  void set_targets(std::span<Node* const> roots, std::span<Node* const> targets);
+  /// Puts a gradient on a root.
+  void seed(Node* root, const NodeRef& gradient);
+  /// Walks from the last of the roots back.
+  void run();
+  /// Adds what was collected for leaves to their gradients.
+  void commit();
+  /// The gradient that reached a target: a node without a graph unless create_graph; null if none did.
+  NodeRef result(Node* target);
+
+  bool wants(const Node* input) const noexcept;
+  StorageRef& slot(Node* input);
+  void add(Node* input, StorageRef gradient);
+  void add_variable(Node* input, NodeRef gradient);
+  void add_rows(Node* input, RowsPiece piece);
+
+ private:
+  struct LeafEntry {
+    Node* node;
+    StorageRef dense;
+    NodeRef variable;
+    std::vector<RowsPiece> rows;
+  };
+
+  bool boundary(const Node* node) const noexcept { return !node->recorded || node->tape != tape_; }
+  bool pending(const Node* node) const noexcept;
+  /// Notes that a recorded node gets a gradient, and keeps it alive until its turn.
+  void await(Node* node);
+  static void clear_bundle(Node* node) noexcept;
+  void drop_pending(Node* node) noexcept;
+  void step_back() noexcept;
+  LeafEntry& leaf_entry(Node* node);
+  void process(Node* node);
+  void check_versions(const Node* node) const;
+  void check_finite(const Node* node) const;
+  void deliver_output(Node* node);
+  void keep_result(Node* node);
+
+  Tape* tape_;
+  SweepOptions options_;
+  bool restricted_ = false;
+  std::uint32_t needed_mark_ = 0;
+  std::int64_t outstanding_ = 0;
+  Node* position_ = nullptr;
+  std::vector<LeafEntry> leaves_;
+  std::size_t last_leaf_ = 0;
+  std::unordered_map<const Node*, std::size_t> leaf_index_;
+  std::unordered_map<const Node*, LeafEntry> results_;
+  std::vector<Node*> targets_;
+};
+
+/// Gradients of sum_k <roots[k], seeds[k]> with respect to the targets (null where none reaches one).
+std::vector<NodeRef> gradients(std::span<Node* const> roots, std::span<const NodeRef> seeds,
+                               std::span<Node* const> targets, SweepOptions options);
+
+struct BackwardState {
+  Sweep& sweep;
+  Node* node;
+  StorageRef gradient;
+};
+
+struct VjpState {
+  Sweep* sweep;
+  Node* node;
+  NodeRef gradient;
+  int only = -1;  ///< forward mode over a diagonal Jacobian: the one input that is asked for
+  NodeRef* collected = nullptr;
+};
+
+struct JvpState {
+  Node* node;
+  std::span<const NodeRef> tangents;
+};
+
+/// Whether input bits of Needs ask for input i.
+inline bool needs_input(std::uint32_t needs, std::size_t i) noexcept {
+  return (needs & Needs::input(static_cast<int>(i))) != 0;
+}
+
+/// The operation of the nodes that stand for one output of a bundle.
+OperationBase* output_operation();
+/// A new node for output i of a bundle node (whose value it shares).
+NodeRef bundle_output(Node* bundle, int i);
+
+}  // namespace tapestry::detail
