@@ -39,7 +39,8 @@ set(TAPESTRY_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(TAPESTRY_FLAGS_avx512 -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mf16c -mprefer-vector-width=512)
 
 foreach(module IN LISTS TAPESTRY_MODULES)
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${module}/*.cpp")
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}"
+       "${CMAKE_CURRENT_SOURCE_DIR}/${module}/*.cpp")
   set(kernels ${sources})
   list(FILTER sources EXCLUDE REGEX "/kernels/")
   list(FILTER kernels INCLUDE REGEX "/kernels/")
@@ -56,7 +57,7 @@ foreach(architecture IN LISTS architectures)
   add_library(tapestry_kernels_${architecture} OBJECT ${all_kernels})
   target_compile_definitions(tapestry_kernels_${architecture} PRIVATE TAPESTRY_ARCH=${architecture})
   target_compile_options(tapestry_kernels_${architecture} PRIVATE
-    -O3 -fno-math-errno -fno-trapping-math ${TAPESTRY_FLAGS_${architecture}} ${TAPESTRY_WARNINGS} ${TAPESTRY_SANITIZE_FLAGS}
+    -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast ${TAPESTRY_FLAGS_${architecture}} ${TAPESTRY_WARNINGS} ${TAPESTRY_SANITIZE_FLAGS}
     $<$<CXX_COMPILER_ID:GNU>:-Wno-psabi>)
   target_include_directories(tapestry_kernels_${architecture} PRIVATE "${TAPESTRY_INCLUDE}")
   target_include_directories(tapestry_kernels_${architecture} SYSTEM PRIVATE ${SLEEF_INCLUDE_DIRS})

@@ -4,6 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 // Vectors of the width of the instruction set that a kernel file is compiled for, on the compilers' vector extension:
 // + - * / and comparisons (which give masks) are theirs; loads, stores, select and horizontal sums are here.
 // For kernel files only (see dispatch.hpp).
@@ -54,18 +58,56 @@ template <class T>
 TAPESTRY_INLINE Vec<T> splat(T x) {
   return Vec<T>{} + x;
 }
-/// The first n < lanes elements; the rest is `fill`.
+#if defined(__AVX2__) && !defined(__AVX512F__)
+/// All bits set in the first n of eight lanes.
+TAPESTRY_INLINE __m256i first_lanes(std::size_t n) {
+  static constexpr std::int32_t mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+  __m256i lanes_set;
+  std::memcpy(&lanes_set, mask + 8 - n, sizeof lanes_set);
+  return lanes_set;
+}
+#endif
+
+/// The first n <= lanes elements; the rest is `fill`. Reads no further than p + n.
 template <class T>
 TAPESTRY_INLINE Vec<T> load_partial(const T* p, std::size_t n, T fill = T(0)) {
+  if (n >= lanes<T>) return load<T>(p);
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    return (Vec<T>)_mm512_mask_loadu_ps((__m512)splat<T>(fill), __mmask16((1u << n) - 1), p);
+  else
+    return (Vec<T>)_mm512_mask_loadu_pd((__m512d)splat<T>(fill), __mmask8((1u << n) - 1), p);
+#elif defined(__AVX2__)
+  const __m256i mask = first_lanes(n * sizeof(T) / 4);
+  if constexpr (sizeof(T) == 4)
+    return (Mask<T>)mask ? (Vec<T>)_mm256_maskload_ps(p, mask) : splat<T>(fill);
+  else
+    return (Mask<T>)mask ? (Vec<T>)_mm256_maskload_pd(p, mask) : splat<T>(fill);
+#else
   T buffer[lanes<T>];
   for (std::size_t i = 0; i < lanes<T>; ++i) buffer[i] = i < n ? p[i] : fill;
   return load<T>(buffer);
+#endif
 }
+/// The first n <= lanes elements of v to p.
 template <class T>
 TAPESTRY_INLINE void store_partial(T* p, Vec<T> v, std::size_t n) {
+  if (n >= lanes<T>) return store<T>(p, v);
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), (__m512)v);
+  else
+    _mm512_mask_storeu_pd(p, __mmask8((1u << n) - 1), (__m512d)v);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4)
+    _mm256_maskstore_ps(p, first_lanes(n), (__m256)v);
+  else
+    _mm256_maskstore_pd(p, first_lanes(2 * n), (__m256d)v);
+#else
   T buffer[lanes<T>];
   store<T>(buffer, v);
   for (std::size_t i = 0; i < n; ++i) p[i] = buffer[i];
+#endif
 }
 template <class T>
 TAPESTRY_INLINE T horizontal_sum(Vec<T> v) {
