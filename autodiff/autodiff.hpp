@@ -1,5 +1,7 @@
 #pragma once
 
+#include <tapestry/autodiff/check_gradients.hpp>
+#include <tapestry/autodiff/derivatives.hpp>
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>

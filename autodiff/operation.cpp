@@ -289,7 +289,8 @@ int Vjp<T>::inputs() const noexcept {
 }
 template <class T>
 bool Vjp<T>::wants(int i) const noexcept {
-  return state_.collected != nullptr ? i == state_.only : state_.sweep->wants(state_.node->inputs[i].node);
+  if (state_.collected != nullptr && state_.only >= 0) return i == state_.only;
+  return state_.collected != nullptr || state_.sweep->wants(state_.node->inputs[i].node);
 }
 template <class T>
 Var<T> Vjp<T>::input(int i) const {
@@ -303,12 +304,14 @@ Var<T> Vjp<T>::output(int i) const {
 template <class T>
 bool Vjp<T>::has_gradient(int i) const noexcept {
   if (state_.node->bundle == nullptr) return true;
+  if (!state_.gradients.empty()) return static_cast<bool>(state_.gradients[static_cast<std::size_t>(i)]);
   const auto& slot = state_.node->bundle->slots[static_cast<std::size_t>(i)];
   return slot.pending || slot.pending_variable;
 }
 template <class T>
 Var<T> Vjp<T>::gradient(int i) const {
   if (state_.node->bundle == nullptr) return Var<T>(state_.gradient);
+  if (!state_.gradients.empty()) return Var<T>(state_.gradients[static_cast<std::size_t>(i)]);
   const auto& slot = state_.node->bundle->slots[static_cast<std::size_t>(i)];
   if (slot.pending_variable) return Var<T>(slot.pending_variable);
   if (slot.pending) return Var<T>(detail::make_leaf(detail::dtype_of<T>, slot.shape, slot.pending, false));
@@ -320,17 +323,17 @@ const Shape& Vjp<T>::shape(int i) const noexcept {
 }
 template <class T>
 void Vjp<T>::add(int i, const Var<T>& gradient) {
-  if (state_.collected != nullptr) {
-    detail::NodeRef& sum = *state_.collected;
-    sum = sum ? (Var<T>(sum) + gradient).reference() : gradient.reference();
-    return;
-  }
   detail::Node* node = state_.node->inputs[i].node;
-  const Var<T> fitted = gradient.shape() == node->shape ? gradient : sum_to(gradient, node->shape);
-  if (state_.sweep->create_graph())
+  const bool reduce = state_.only < 0 && gradient.shape() != node->shape;
+  const Var<T> fitted = reduce ? sum_to(gradient, node->shape) : gradient;
+  if (state_.collected != nullptr) {
+    detail::NodeRef& sum = state_.collected[i];
+    sum = sum ? (Var<T>(sum) + fitted).reference() : fitted.reference();
+  } else if (state_.sweep->create_graph()) {
     state_.sweep->add_variable(node, fitted.reference());
-  else
+  } else {
     state_.sweep->add(node, detail::StorageRef::share(fitted.node()->value));
+  }
 }
 
 template <class T>

@@ -97,18 +97,25 @@ struct BackwardState {
   StorageRef gradient;
 };
 
+/// Where vjp() delivers: to a sweep, or for forward mode to an array with a place for each input.
 struct VjpState {
   Sweep* sweep;
   Node* node;
-  NodeRef gradient;
-  int only = -1;  ///< forward mode over a diagonal Jacobian: the one input that is asked for
+  NodeRef gradient;  ///< of the output; for several outputs see `gradients`
   NodeRef* collected = nullptr;
+  int only = -1;  ///< the one input that is asked for, unreduced (diagonal Jacobians)
+  std::span<const NodeRef> gradients = {};
 };
 
 struct JvpState {
   Node* node;
   std::span<const NodeRef> tangents;
 };
+
+/// The tangents of `outputs` along the given tangents of `inputs` (null where there is none), by the operations' jvp()
+/// rules in the order of the tape.
+std::vector<NodeRef> tangents(std::span<Node* const> outputs, std::span<Node* const> inputs,
+                              std::span<const NodeRef> input_tangents);
 
 /// Whether input bits of Needs ask for input i.
 inline bool needs_input(std::uint32_t needs, std::size_t i) noexcept {

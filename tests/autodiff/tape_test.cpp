@@ -15,7 +15,9 @@ using namespace tapestry;
 
 namespace {
 
-Var<double> leaf(double value) { return Var<double>::filled({}, value, true); }
+Var<double> leaf(double value) {
+  return Var<double>::filled({}, value, true);
+}
 
 }  // namespace
 
