@@ -3,18 +3,21 @@
 #include <algorithm>
 
 #include <tapestry/autodiff/error.hpp>
-#include <tapestry/autodiff/pool.hpp>
+#include <tapestry/autodiff/storage.hpp>
+#include <tapestry/autodiff/threads.hpp>
 #include <tapestry/models/kernels/sparse_emission.hpp>
 
 namespace tapestry {
 namespace {
 
-/// Zeroed or uninitialised aligned memory of the pool.
 template <class T>
-using Buffer = std::vector<T, detail::PoolAllocator<T>>;
+using Buffer = detail::Scratch<T>;
 
 /// An attribute with at least this many labels has a dense row of weights.
 constexpr std::int64_t dense_labels = 3;
+/// How work is cut for threads.
+constexpr std::int64_t chunk_items = 4096;
+constexpr std::int64_t chunk_rows = 4096;
 
 }  // namespace
 
@@ -68,32 +71,79 @@ detail::SparseEmissionView<T> SparseEmission<T>::view() const {
 }
 
 template <class T>
-void SparseEmission<T>::scores(const T* weights, T* scores, const std::int64_t* rows) const {
+void SparseEmission<T>::scores(const T* weights, std::span<const Block<T*>> blocks, const std::int64_t* rows) const {
   const auto stride = static_cast<std::size_t>(stride_);
-  Buffer<T> dense(dense_attributes_.size() * stride, T(0)), row(stride);
-  for (std::size_t r = 0; r < dense_attributes_.size(); ++r) {
-    const auto a = static_cast<std::size_t>(dense_attributes_[r]);
-    for (auto f = static_cast<std::size_t>(feature_starts_[a]); f < static_cast<std::size_t>(feature_starts_[a + 1]);
-         ++f)
-      dense[r * stride + static_cast<std::size_t>(feature_labels_[f])] = weights[f];
+  const Buffer<T> dense(dense_attributes_.size() * stride);
+  detail::parallel_for(static_cast<std::int64_t>(dense_attributes_.size()), chunk_rows,
+                       [&](std::int64_t begin, std::int64_t end) {
+                         for (auto r = static_cast<std::size_t>(begin); r < static_cast<std::size_t>(end); ++r) {
+                           T* const row = dense.data() + r * stride;
+                           std::fill(row, row + stride, T(0));
+                           const auto a = static_cast<std::size_t>(dense_attributes_[r]);
+                           for (auto f = feature_starts_[a]; f < feature_starts_[a + 1]; ++f)
+                             row[feature_labels_[static_cast<std::size_t>(f)]] = weights[f];
+                         }
+                       });
+  const auto& kernels = detail::kernels<detail::SparseEmissionKernels<T>>();
+  detail::parallel_for(items_, chunk_items, [&](std::int64_t begin, std::int64_t end) {
+    const Buffer<T> row(stride);
+    for (const auto& block : blocks) {
+      const std::int64_t first = std::max(begin, block.first), last = std::min(end, block.last);
+      if (first < last) kernels.scores(view(), first, last, dense.data(), weights, rows, row.data(), block.data);
+    }
+  });
+}
+
+template <class T>
+void SparseEmission<T>::gradient(std::span<const Block<const T*>> blocks, T* gradient, const std::int64_t* rows) const {
+  const auto stride = static_cast<std::size_t>(stride_);
+  const std::size_t size = dense_attributes_.size() * stride;
+  const Buffer<T> dense(size);
+  std::fill(dense.data(), dense.data() + size, T(0));
+  std::fill(gradient, gradient + weights(), T(0));
+  // Every sum runs over all items in order, whoever computes it: tasks share the columns of the dense rows and the
+  // lists, not the items.
+  const std::int64_t step = 64 / static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t columns = threads() == 1 ? stride_ : step;
+  const std::int64_t parts = columns == 0 ? 0 : stride_ / columns;
+  const auto& kernels = detail::kernels<detail::SparseEmissionKernels<T>>();
+  const auto run = [&](std::int64_t from, std::int64_t to, T* dense_gradient, T* list_gradient) {
+    const Buffer<T> row(stride);
+    for (const auto& block : blocks)
+      kernels.accumulate(view(), block.first, block.last, block.data, rows, row.data(), static_cast<std::size_t>(from),
+                         static_cast<std::size_t>(to), dense_gradient, list_gradient);
+  };
+  if (threads() == 1) {
+    run(0, stride_, dense.data(), gradient);
+  } else {
+    detail::parallel_for(parts + 1, 1, [&](std::int64_t part, std::int64_t) {
+      if (part == 0)
+        run(0, 0, nullptr, gradient);
+      else
+        run((part - 1) * columns, part * columns, dense.data(), nullptr);
+    });
   }
-  detail::kernels<detail::SparseEmissionKernels<T>>().scores(view(), 0, items_, dense.data(), weights, rows, row.data(),
-                                                             scores);
+  detail::parallel_for(static_cast<std::int64_t>(dense_attributes_.size()), chunk_rows,
+                       [&](std::int64_t begin, std::int64_t end) {
+                         for (auto r = static_cast<std::size_t>(begin); r < static_cast<std::size_t>(end); ++r) {
+                           const T* const row = dense.data() + r * stride;
+                           const auto a = static_cast<std::size_t>(dense_attributes_[r]);
+                           for (auto f = feature_starts_[a]; f < feature_starts_[a + 1]; ++f)
+                             gradient[f] = row[feature_labels_[static_cast<std::size_t>(f)]];
+                         }
+                       });
+}
+
+template <class T>
+void SparseEmission<T>::scores(const T* weights, T* scores, const std::int64_t* rows) const {
+  const Block<T*> all{0, items_, scores};
+  this->scores(weights, std::span<const Block<T*>>(&all, 1), rows);
 }
 
 template <class T>
 void SparseEmission<T>::gradient(const T* g, T* gradient, const std::int64_t* rows) const {
-  const auto stride = static_cast<std::size_t>(stride_);
-  Buffer<T> dense(dense_attributes_.size() * stride, T(0)), row(stride);
-  std::fill(gradient, gradient + weights(), T(0));
-  detail::kernels<detail::SparseEmissionKernels<T>>().accumulate(view(), 0, items_, g, rows, row.data(), dense.data(),
-                                                                 gradient);
-  for (std::size_t r = 0; r < dense_attributes_.size(); ++r) {
-    const auto a = static_cast<std::size_t>(dense_attributes_[r]);
-    for (auto f = static_cast<std::size_t>(feature_starts_[a]); f < static_cast<std::size_t>(feature_starts_[a + 1]);
-         ++f)
-      gradient[f] = dense[r * stride + static_cast<std::size_t>(feature_labels_[f])];
-  }
+  const Block<const T*> all{0, items_, g};
+  this->gradient(std::span<const Block<const T*>>(&all, 1), gradient, rows);
 }
 
 template class SparseEmission<float>;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include <tapestry/models/features/encoder.hpp>
@@ -25,10 +26,21 @@ class SparseEmission {
   /// The number of weights: IndicatorFeatures::states().
   std::int64_t weights() const noexcept { return static_cast<std::int64_t>(feature_labels_.size()); }
 
-  /// scores[item, label] = sum of the weights of the item's features. `rows`, when given, is the row of `scores` that
-  /// each item goes to; other rows are left alone.
+  /// Items [first, last) and the array that their rows of labels are in.
+  template <class Pointer>
+  struct Block {
+    std::int64_t first, last;
+    Pointer data;
+  };
+
+  /// data[row, label] = sum of the weights of the item's features; an item's row is rows[item], or without `rows` its
+  /// number. Rows of no item are left alone.
+  void scores(const T* weights, std::span<const Block<T*>> blocks, const std::int64_t* rows = nullptr) const;
+  /// gradient[weight] = sum of data[row, label] over the items that have the feature.
+  void gradient(std::span<const Block<const T*>> blocks, T* gradient, const std::int64_t* rows = nullptr) const;
+
+  /// The same for all items in one array.
   void scores(const T* weights, T* scores, const std::int64_t* rows = nullptr) const;
-  /// gradient[weight] = sum of g[item, label] over the items that have the feature.
   void gradient(const T* g, T* gradient, const std::int64_t* rows = nullptr) const;
 
  private:

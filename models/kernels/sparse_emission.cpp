@@ -62,17 +62,20 @@ TAPESTRY_INLINE void add_rows(const SparseEmissionView<T>& view, std::int64_t be
 
 template <class T>
 void accumulate(const SparseEmissionView<T>& view, std::int64_t first, std::int64_t last, const T* g,
-                const std::int64_t* rows, T* row, T* dense_gradient, T* gradient) {
+                const std::int64_t* rows, T* row, std::size_t begin, std::size_t end, T* dense_gradient, T* gradient) {
   const std::int64_t last_entry = view.list_starts[last];
   for (std::size_t k = view.labels; k < view.stride; ++k) row[k] = T(0);
   for (std::int64_t item = first; item < last; ++item) {
     const T* const source = g + static_cast<std::size_t>(rows ? rows[item] : item) * view.labels;
     for (std::size_t k = 0; k < view.labels; ++k) row[k] = source[k];
-    const std::int64_t begin = view.dense_starts[item], end = view.dense_starts[item + 1];
-    std::size_t column = 0;
-    for (; column + 3 * lanes<T> <= view.stride; column += 3 * lanes<T>)
-      add_rows<T, 3>(view, begin, end, row, column, dense_gradient);
-    for (; column < view.stride; column += lanes<T>) add_rows<T, 1>(view, begin, end, row, column, dense_gradient);
+    if (dense_gradient) {
+      const std::int64_t from = view.dense_starts[item], to = view.dense_starts[item + 1];
+      std::size_t column = begin;
+      for (; column + 3 * lanes<T> <= end; column += 3 * lanes<T>)
+        add_rows<T, 3>(view, from, to, row, column, dense_gradient);
+      for (; column < end; column += lanes<T>) add_rows<T, 1>(view, from, to, row, column, dense_gradient);
+    }
+    if (!gradient) continue;
     for (std::int64_t e = view.list_starts[item]; e < view.list_starts[item + 1]; ++e) {
       if (e + ahead < last_entry)
         __builtin_prefetch(gradient + view.feature_starts[view.list_attributes[e + ahead]], 1);

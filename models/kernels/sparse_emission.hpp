@@ -29,9 +29,11 @@ struct SparseEmissionKernels {
   /// given. row is scratch of `stride` elements; out has rows of `labels` elements.
   void (*scores)(const SparseEmissionView<T>& view, std::int64_t first, std::int64_t last, const T* dense,
                  const T* weights, const std::int64_t* rows, T* row, T* out);
-  /// The transpose: adds g to the features of items [first, last), into dense_gradient and gradient.
+  /// The transpose: adds g to the features of items [first, last): the columns [begin, end) of dense rows (multiples of
+  /// 64 bytes) into dense_gradient, and the lists into gradient; either is null to leave that part out.
   void (*accumulate)(const SparseEmissionView<T>& view, std::int64_t first, std::int64_t last, const T* g,
-                     const std::int64_t* rows, T* row, T* dense_gradient, T* gradient);
+                     const std::int64_t* rows, T* row, std::size_t begin, std::size_t end, T* dense_gradient,
+                     T* gradient);
 };
 
 }  // namespace tapestry::detail

@@ -1,4 +1,5 @@
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/threads.hpp>
 #include <tapestry/models/features/emission.hpp>
 
 #include <random>
@@ -71,6 +72,19 @@ TEST_CASE_TEMPLATE("SparseEmission: scores and gradient against the definition",
         emission.gradient(g.data(), gradient.data(), row);
         CHECK(scores == expected);
         CHECK(gradient == expected_gradient);
+        // In blocks, on two threads.
+        std::vector<T> again((items + 3) * k, T(99)), gradient_again(weights.size(), T(7));
+        const auto cut = static_cast<std::int64_t>(items / 3);
+        using Block = typename SparseEmission<T>::template Block<T*>;
+        using ConstBlock = typename SparseEmission<T>::template Block<const T*>;
+        const Block blocks[] = {{0, cut, again.data()}, {cut, emission.items(), again.data()}};
+        const ConstBlock g_blocks[] = {{0, cut, g.data()}, {cut, emission.items(), g.data()}};
+        set_threads(2);
+        emission.scores(weights.data(), std::span<const Block>(blocks), row);
+        emission.gradient(std::span<const ConstBlock>(g_blocks), gradient_again.data(), row);
+        set_threads(1);
+        CHECK(again == expected);
+        CHECK(gradient_again == expected_gradient);
       }
     }
   }
@@ -89,4 +103,25 @@ TEST_CASE("SparseEmission: no items, no attributes; an attribute too many is ref
   data.attributes = {0};
   data.labels = {0};
   CHECK_THROWS_AS(SparseEmission<double>(data, features), IndexError);
+}
+
+TEST_CASE_TEMPLATE("SparseEmission: the same bits at one and two threads", T, float, double) {
+  std::mt19937 random(12);
+  const auto data = draw_data(random, 60, 23, true);
+  const SparseEmission<T> emission(data, make_features(data, 60, 23));
+  std::uniform_real_distribution<T> uniform(-1, 1);
+  std::vector<T> weights(static_cast<std::size_t>(emission.weights())), g(data.labels.size() * 23);
+  for (T& w : weights) w = uniform(random);
+  for (T& x : g) x = uniform(random);
+  std::vector<T> scores[2], gradient[2];
+  for (const int count : {1, 2}) {
+    set_threads(count);
+    scores[count - 1].resize(g.size());
+    gradient[count - 1].resize(weights.size());
+    emission.scores(weights.data(), scores[count - 1].data());
+    emission.gradient(g.data(), gradient[count - 1].data());
+  }
+  set_threads(1);
+  CHECK(scores[0] == scores[1]);
+  CHECK(gradient[0] == gradient[1]);
 }
