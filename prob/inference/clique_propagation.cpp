@@ -173,8 +173,7 @@ void CliqueTree::assemble(Workspace& work, std::size_t c) const {
       TableScope best_scope;
       for (std::size_t m = 0; m < merged.size(); ++m) {
         TableScope scope = join(merged[m].scope, part.scope);
-        std::size_t size = 1;
-        for (const std::int32_t v : scope) size *= position_states_[static_cast<std::size_t>(v)];
+        const std::size_t size = size_of_scope(scope);
         const std::size_t extra = merged[m].own.data() != nullptr && size == merged[m].size ? 0 : size;
         if (size < best_size && used + extra <= clique.size) {
           best = m;
@@ -312,20 +311,59 @@ void CliqueTree::variable_marginals(Workspace& work, const std::vector<std::int6
   }
 }
 
+/// Marginals of a clique's factors, by way of marginals over several factors' variables, so that the clique's own table
+/// is passed few times.
+void CliqueTree::project_factors(Workspace& work, std::size_t c) const {
+  const auto& clique = cliques_[c];
+  struct Group {
+    TableScope scope;
+    std::size_t size;
+    std::vector<std::int32_t> factors;
+  };
+  std::vector<std::int32_t> sorted = clique.factors;
+  const auto size_of = [&](std::int32_t f) { return factors_[static_cast<std::size_t>(f)].size; };
+  std::sort(sorted.begin(), sorted.end(), [&](std::int32_t a, std::int32_t b) { return size_of(a) > size_of(b); });
+  std::vector<Group> groups;
+  for (const std::int32_t f : sorted) {
+    const auto& factor = factors_[static_cast<std::size_t>(f)];
+    Group* best = nullptr;
+    TableScope best_scope = factor.scope;
+    std::size_t best_size = clique.size >= small_table ? clique.size / 8 + 1 : 0;
+    for (auto& group : groups) {
+      TableScope scope = join(group.scope, factor.scope);
+      const std::size_t size = size_of_scope(scope);
+      if (size >= best_size) continue;
+      best = &group;
+      best_size = size;
+      best_scope = std::move(scope);
+    }
+    if (best == nullptr)
+      groups.push_back({factor.scope, factor.size, {f}});
+    else
+      best->scope = best_scope, best->size = best_size, best->factors.push_back(f);
+  }
+  Buffer marginal(clique.size);
+  for (const auto& group : groups) {
+    work.algebra.project(work.tables.data() + clique.offset, axis_runs(clique.scope, group.scope, position_states_),
+                         marginal.data());
+    for (const std::int32_t f : group.factors) {
+      const auto& factor = factors_[static_cast<std::size_t>(f)];
+      double* out = work.factors.data() + factor.offset;
+      work.algebra.project(marginal.data(), axis_runs(group.scope, factor.scope, position_states_), out);
+      normalize(work.algebra.domain(), out, factor.size);
+    }
+  }
+}
+
 void CliqueTree::factor_marginals(Workspace& work, const std::vector<std::int64_t>& states,
                                   std::vector<double>& out) const {
   out.assign(whole_entries_, 0);
+  for (const auto& factor : factors_)
+    if (factor.clique < 0) work.factors.data()[factor.offset] = 1;
+  for (std::size_t c = 0; c < cliques_.size(); ++c) project_factors(work, c);
   std::vector<std::size_t> sizes;
   for (const auto& factor : factors_) {
-    double* marginal = work.factors.data() + factor.offset;
-    if (factor.clique < 0) {
-      *marginal = 1;
-    } else {
-      const auto& clique = cliques_[static_cast<std::size_t>(factor.clique)];
-      work.algebra.project(work.tables.data() + clique.offset, axis_runs(clique.scope, factor.scope, position_states_),
-                           marginal);
-      normalize(work.algebra.domain(), marginal, factor.size);
-    }
+    const double* marginal = work.factors.data() + factor.offset;
     std::size_t base = factor.whole_offset;
     for (const auto& [index, stride] : factor.observed)
       base += stride * static_cast<std::size_t>(states[static_cast<std::size_t>(index)]);

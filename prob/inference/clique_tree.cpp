@@ -74,7 +74,8 @@ CliqueTree::CliqueTree(std::vector<std::int64_t> cardinalities, std::vector<std:
   double separator_entries = 0, largest = 1, factor_entries = 0;
   for (const auto& clique : cliques_) {
     double size = 1, separator_size = 1;
-    for (const std::int32_t v : clique.scope) size *= static_cast<double>(position_states_[static_cast<std::size_t>(v)]);
+    for (const std::int32_t v : clique.scope)
+      size *= static_cast<double>(position_states_[static_cast<std::size_t>(v)]);
     for (const std::int32_t v : clique.separator)
       separator_size *= static_cast<double>(position_states_[static_cast<std::size_t>(v)]);
     entries_ += size;
@@ -90,14 +91,9 @@ CliqueTree::CliqueTree(std::vector<std::int64_t> cardinalities, std::vector<std:
   bytes_ = 8 * (entries_ + separator_entries + 3 * largest + 2 * factor_entries + marginal_entries);
   if (bytes_ > options.memory_limit) refuse(false);
 
-  const auto size_of = [&](const TableScope& scope) {
-    std::size_t size = 1;
-    for (const std::int32_t v : scope) size *= position_states_[static_cast<std::size_t>(v)];
-    return size;
-  };
   for (auto& clique : cliques_) {
-    clique.size = size_of(clique.scope);
-    clique.separator_size = size_of(clique.separator);
+    clique.size = size_of_scope(clique.scope);
+    clique.separator_size = size_of_scope(clique.separator);
     clique.offset = table_entries_;
     clique.separator_offset = separator_entries_;
     table_entries_ += clique.size;
@@ -128,13 +124,19 @@ CliqueTree::CliqueTree(std::vector<std::int64_t> cardinalities, std::vector<std:
       factor.scope.push_back(axes[i].first);
       factor.strides.push_back(axes[i].second);
     }
-    factor.size = size_of(factor.scope);
+    factor.size = size_of_scope(factor.scope);
     factor.whole = stride;
     factor_entries_ += factor.size;
     whole_entries_ += factor.whole;
     factors_.push_back(std::move(factor));
   }
   place_factors();
+}
+
+std::size_t CliqueTree::size_of_scope(const TableScope& scope) const {
+  std::size_t size = 1;
+  for (const std::int32_t v : scope) size *= position_states_[static_cast<std::size_t>(v)];
+  return size;
 }
 
 void CliqueTree::build(const EliminationOrder& order) {

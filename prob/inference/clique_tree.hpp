@@ -72,8 +72,8 @@ class CliqueTree {
   };
   /// A factor without its observed variables.
   struct Factor {
-    detail::TableScope scope;           // free variables, by position
-    std::vector<std::size_t> strides;   // of these in the whole table
+    detail::TableScope scope;                                    // free variables, by position
+    std::vector<std::size_t> strides;                            // of these in the whole table
     std::vector<std::pair<std::int32_t, std::size_t>> observed;  // index of the observation, stride
     std::size_t size = 1, whole = 1, offset = 0, whole_offset = 0;
     std::int32_t clique = -1;
@@ -82,24 +82,26 @@ class CliqueTree {
 
   void build(const EliminationOrder& order);
   void place_factors();
+  std::size_t size_of_scope(const detail::TableScope& scope) const;
   bool load_factors(Workspace& work, const std::vector<const double*>& tables, TableScale scale,
                     const std::vector<std::int64_t>& states) const;
   void assemble(Workspace& work, std::size_t clique) const;
   bool collect(Workspace& work) const;
   void distribute(Workspace& work) const;
+  void project_factors(Workspace& work, std::size_t clique) const;
   void variable_marginals(Workspace& work, const std::vector<std::int64_t>& states, std::vector<double>& out) const;
   void factor_marginals(Workspace& work, const std::vector<std::int64_t>& states, std::vector<double>& out) const;
   void check(const std::vector<const double*>& tables, const std::vector<std::int64_t>& states) const;
 
   std::vector<std::int64_t> cardinalities_;
   std::vector<std::int64_t> observed_;
-  std::vector<std::int32_t> observation_;      // of each variable: index in observed_, -2 for one state, -1 else
-  std::vector<std::int64_t> variable_at_;      // position in the order to variable
-  std::vector<std::size_t> position_states_;   // position to number of states
-  std::vector<std::size_t> variable_offset_;   // in the flat marginals
-  std::vector<Clique> cliques_;                // children before parents
+  std::vector<std::int32_t> observation_;     // of each variable: index in observed_, -2 for one state, -1 else
+  std::vector<std::int64_t> variable_at_;     // position in the order to variable
+  std::vector<std::size_t> position_states_;  // position to number of states
+  std::vector<std::size_t> variable_offset_;  // in the flat marginals
+  std::vector<Clique> cliques_;               // children before parents
   std::vector<Factor> factors_;
-  std::vector<std::int32_t> home_;             // position to its smallest clique
+  std::vector<std::int32_t> home_;  // position to its smallest clique
   std::vector<char> home_is_separator_;
   std::size_t table_entries_ = 0, separator_entries_ = 0, factor_entries_ = 0, whole_entries_ = 0, largest_ = 1;
   std::int64_t width_ = 0;

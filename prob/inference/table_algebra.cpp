@@ -23,8 +23,8 @@ std::size_t best_absent_run(const AxisRuns& runs) {
   std::size_t best = runs.size(), best_score = 0, inner = 1;
   for (std::size_t i = runs.size(); i-- > 0; inner *= runs[i].size) {
     if (runs[i].present) continue;
-    const std::size_t score = (inner >= wide_enough || runs[i].size >= 4 * wide_enough) ? runs[i].size + (1u << 30)
-                                                                                       : runs[i].size;
+    const std::size_t score =
+        (inner >= wide_enough || runs[i].size >= 4 * wide_enough) ? runs[i].size + (1u << 30) : runs[i].size;
     if (score >= best_score) {
       best = i;
       best_score = score;
@@ -127,8 +127,7 @@ void TableAlgebra::project(const double* table, const AxisRuns& runs, double* su
   k.subtract_from(table, difference_.data(), all);
   k.exp(difference_.data(), all);
   reduce(k.sum, difference_.data(), runs, sub);
-  for (std::size_t i = 0; i < kept; ++i)
-    sub[i] = sub[i] > 0 ? std::log(sub[i]) + maxima_.data()[i] : minus_infinity;
+  for (std::size_t i = 0; i < kept; ++i) sub[i] = sub[i] > 0 ? std::log(sub[i]) + maxima_.data()[i] : minus_infinity;
 }
 
 }  // namespace tapestry::detail

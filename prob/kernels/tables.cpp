@@ -36,7 +36,8 @@ double reduce_run(const double* x, std::size_t n) {
 
 // Short inner and middle axes get loops of constant length, which become shuffles instead of branches.
 template <class Reduce, std::size_t N, std::size_t Inner>
-void reduce_fixed(const double* __restrict x, std::size_t outer, std::size_t n, std::size_t inner, double* __restrict y) {
+void reduce_fixed(const double* __restrict x, std::size_t outer, std::size_t n, std::size_t inner,
+                  double* __restrict y) {
   const std::size_t count = N ? N : n, width = Inner ? Inner : inner;
   for (std::size_t o = 0; o < outer; ++o, x += count * width, y += width) {
     for (std::size_t i = 0; i < width; ++i) y[i] = x[i];
@@ -55,9 +56,11 @@ void reduce(const double* __restrict x, std::size_t outer, std::size_t n, std::s
     return;
   }
   if (inner == 2)
-    return n == 2 ? reduce_fixed<Reduce, 2, 2>(x, outer, n, inner, y) : reduce_fixed<Reduce, 0, 2>(x, outer, n, inner, y);
+    return n == 2 ? reduce_fixed<Reduce, 2, 2>(x, outer, n, inner, y)
+                  : reduce_fixed<Reduce, 0, 2>(x, outer, n, inner, y);
   if (inner == 4)
-    return n == 2 ? reduce_fixed<Reduce, 2, 4>(x, outer, n, inner, y) : reduce_fixed<Reduce, 0, 4>(x, outer, n, inner, y);
+    return n == 2 ? reduce_fixed<Reduce, 2, 4>(x, outer, n, inner, y)
+                  : reduce_fixed<Reduce, 0, 4>(x, outer, n, inner, y);
   if (inner == 8) return reduce_fixed<Reduce, 0, 8>(x, outer, n, inner, y);
   reduce_fixed<Reduce, 0, 0>(x, outer, n, inner, y);
 }
@@ -73,7 +76,8 @@ struct Add {
 };
 
 template <class Combine, std::size_t N, std::size_t Inner>
-void combine_fixed(double* __restrict x, std::size_t outer, std::size_t n, std::size_t inner, const double* __restrict m) {
+void combine_fixed(double* __restrict x, std::size_t outer, std::size_t n, std::size_t inner,
+                   const double* __restrict m) {
   const std::size_t count = N ? N : n, width = Inner ? Inner : inner;
   for (std::size_t o = 0; o < outer; ++o, m += width)
     for (std::size_t k = 0; k < count; ++k, x += width)
@@ -139,9 +143,9 @@ double least_positive(const double* x, std::size_t n) {
 
 template <>
 const TableKernels& kernels() {
-  static constexpr TableKernels table = {reduce<Sum>,   reduce<Max>, combine<Assign>, combine<Multiply>, combine<Add>,
-                                         subtract_from, exp,         ratio,           scale,             shift,
-                                         reduce_run<Max>, reduce_run<Sum>, least_positive};
+  static constexpr TableKernels table = {
+      reduce<Sum>, reduce<Max>, combine<Assign>, combine<Multiply>, combine<Add>,    subtract_from, exp,
+      ratio,       scale,       shift,           reduce_run<Max>,   reduce_run<Sum>, least_positive};
   return table;
 }
 

@@ -14,8 +14,8 @@ struct RandomModelOptions {
   int factors = 10;
   int most_states = 4;
   int most_arity = 3;
-  double zeros = 0;        ///< the probability of an entry to be zero
-  double spread = 1;       ///< standard deviation of the logarithm of entries
+  double zeros = 0;   ///< the probability of an entry to be zero
+  double spread = 1;  ///< standard deviation of the logarithm of entries
 };
 
 /// Random scopes, repeated and empty ones among them, and random entries.

@@ -75,8 +75,8 @@ TEST_CASE("the fill counts that are kept up to date are those counted anew") {
   // Min-fill on a grid that is chordal but for one square: any order of zero fill is left only at the square.
   std::mt19937_64 random(6);
   for (int round = 0; round < 10; ++round) {
-    const auto model = testing_models::random_model(
-        random, {.variables = 20, .factors = 30, .most_states = 2, .most_arity = 2});
+    const auto model =
+        testing_models::random_model(random, {.variables = 20, .factors = 30, .most_states = 2, .most_arity = 2});
     const auto order = elimination_order(model.cardinalities, model.scopes, {EliminationHeuristic::min_fill});
     std::vector<std::set<std::int64_t>> graph(20);
     for (const auto& scope : model.scopes)

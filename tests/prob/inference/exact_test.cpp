@@ -49,8 +49,7 @@ bool compare(const DiscreteModel& model, const Evidence& evidence, double tolera
   CHECK(largest_difference(got.factors, expected.factors) < tolerance);
   CHECK(maximum.log_value == doctest::Approx(best.log_value).epsilon(tolerance));
   CHECK(log_score(model, maximum.assignment) == doctest::Approx(best.log_value).epsilon(tolerance));
-  for (const auto& [variable, state] : evidence)
-    CHECK(maximum.assignment[static_cast<std::size_t>(variable)] == state);
+  for (const auto& [variable, state] : evidence) CHECK(maximum.assignment[static_cast<std::size_t>(variable)] == state);
   return true;
 }
 
