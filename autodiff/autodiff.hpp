@@ -1,6 +1,8 @@
 #pragma once
 
 #include <tapestry/autodiff/check_gradients.hpp>
+#include <tapestry/autodiff/checkpoint.hpp>
+#include <tapestry/autodiff/custom.hpp>
 #include <tapestry/autodiff/derivatives.hpp>
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/operation.hpp>

@@ -21,6 +21,8 @@ void scatter_rows(DType type, void* dense, const Shape& shape, const RowsPiece& 
 struct SweepOptions {
   bool retain_graph = false;
   bool create_graph = false;
+  /// Take the targets for leaves, whatever they were computed from.
+  bool stop_at_targets = false;
 };
 
 /// One walk backwards over a tape. Gradients of recorded nodes wait in the nodes; those of the boundary (leaves, and
