@@ -73,8 +73,11 @@ void call_gemv(bool trans, Int m, Int n, T alpha, const T* a, Int lda, const T* 
                 beta, y, to_int(incy));
 }
 
-bool is_small(Int m, Int n, Int k) {
-  return n <= small_gemm_columns && k <= small_gemm_depth && m * n * k <= 16 * 16 * 16;
+// Where our kernels beat the call of OpenBLAS, which has its own for small matrices on AVX-512 cores only.
+bool is_small(bool batched, Int m, Int n, Int k) {
+  if (n > small_gemm_columns || k > small_gemm_depth || m > 1024) return false;
+  const Int most = !blas_report().avx512 ? 16 * 16 * 16 : batched ? 4 * 4 * 4 : 0;
+  return m * n * k <= most;
 }
 
 template <class T>
@@ -122,9 +125,9 @@ void product(bool in_parts, bool trans_a, bool trans_b, Int m, Int n, Int k, T a
              Int ldb, T beta, T* c, Int ldc) {
   if (m <= 0 || n <= 0) return;
   if (k <= 0 || alpha == T(0)) return scale(m, n, beta, c, ldc);
-  if (is_small(m, n, k)) return small_gemm(trans_a, trans_b, 1, m, n, k, alpha, a, lda, 0, b, ldb, 0, beta, c, ldc, 0);
   check_sizes("gemm", m, n, k, lda, ldb, ldc);
-  blas_report();
+  if (is_small(false, m, n, k))
+    return small_gemm(trans_a, trans_b, 1, m, n, k, alpha, a, lda, 0, b, ldb, 0, beta, c, ldc, 0);
   if (n == 1)
     return gemv(trans_a, trans_a ? k : m, trans_a ? m : k, alpha, a, lda, b, trans_b ? Int{1} : ldb, beta, c, ldc);
   if (m == 1)
@@ -157,7 +160,7 @@ void gemm_batched_strided(bool trans_a, bool trans_b, Int batch, Int m, Int n, I
     return gemm(false, trans_b, batch * m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(std::max<Int>(k, 1));
   const Int grain = std::max<Int>(1, static_cast<Int>(batch_work / work));
-  if (k > 0 && alpha != T(0) && is_small(m, n, k)) {
+  if (k > 0 && alpha != T(0) && is_small(true, m, n, k)) {
     return parallel_for(batch, grain, [&](Int begin, Int end) {
       small_gemm(trans_a, trans_b, end - begin, m, n, k, alpha, a + begin * stride_a, lda, stride_a,
                  b + begin * stride_b, ldb, stride_b, beta, c + begin * stride_c, ldc, stride_c);

@@ -23,6 +23,10 @@ int openblas_num_threads_env(void) {
 namespace tapestry::detail {
 namespace {
 
+bool has_avx512(const std::string& core) {
+  return core == "SkylakeX" || core == "Cooperlake" || core == "SapphireRapids";
+}
+
 BlasReport prepare() {
   if (openblas_get_num_threads() != 1) openblas_set_num_threads(1);
   BlasReport report;
@@ -36,6 +40,7 @@ BlasReport prepare() {
   report.tuned = blas_core() != before;
 #endif
   report.core = blas_core();
+  report.avx512 = has_avx512(report.core);
   return report;
 }
 
@@ -51,9 +56,7 @@ const BlasReport& blas_report() {
 
 std::string better_blas_core(const std::string& current, bool avx512, const char* tune, const char* coretype) {
   if (!avx512 || coretype != nullptr || (tune != nullptr && std::string(tune) == "0")) return "";
-  for (const char* core : {"SkylakeX", "Cooperlake", "SapphireRapids"})
-    if (current == core) return "";
-  return "SkylakeX";
+  return has_avx512(current) ? "" : "SkylakeX";
 }
 
 bool switch_blas_core(const std::string& core) {

@@ -8,12 +8,13 @@ namespace tapestry::detail {
 struct BlasReport {
   std::string library;  ///< name and version
   std::string core;     ///< the CPU that its kernels are made for
+  bool avx512 = false;  ///< whether that core has AVX-512, and with it kernels for small matrices
   bool tuned = false;   ///< whether Tapestry replaced the core that the library had chosen
 };
 
 /// Prepares OpenBLAS at the first call, and once before main() runs: one thread (operations are split over Tapestry's
-/// own), and the kernels of the running CPU. OpenBLAS 0.3.21 does not know newer AMD CPUs and gives them its AVX2
-/// kernels, which reach half the speed of its AVX-512 ones. Left alone: with OPENBLAS_CORETYPE set, with
+/// own), and AVX-512 kernels where the CPU has them. An OpenBLAS that does not know the CPU falls back on kernels for
+/// AVX2, which reach half the speed. Left alone: with OPENBLAS_CORETYPE set (whoever set it, to whatever), with
 /// TAPESTRY_TUNE_BLAS=0, and in builds with -DTAPESTRY_TUNE_BLAS=OFF.
 const BlasReport& blas_report();
 
