@@ -1,0 +1,56 @@
+#include <tapestry/models/training/progress.hpp>
+
+#include <limits>
+#include <sstream>
+
+#include <doctest/doctest.h>
+
+#include "models/temporary_folder.hpp"
+
+using namespace tapestry;
+
+TEST_CASE("ProgressLine: on a terminal one line is redrawn and cut to the width") {
+  std::ostringstream out;
+  {
+    ProgressLine line(out, true, "train", {.total = 10, .terminal_period = 0, .width = 40});
+    line.update(1, {{"loss", 0.123456789}});
+    line.update(10, {{"a metric of a very long name that does not fit", 1}});
+    line.update(10);
+  }
+  const std::string text = out.str();
+  CHECK(text.front() == '\r');
+  CHECK(contains(text, "train 1/10 (10%) 0s"));
+  CHECK(contains(text, "\rtrain 10/10 (100%) 0s"));
+  CHECK(text.back() == '\n');
+  CHECK(text.find('\n') == text.size() - 1);
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, '\r');) CHECK(part.size() <= 40);
+}
+
+TEST_CASE("ProgressLine: elsewhere plain lines, the first and the last always") {
+  std::ostringstream out;
+  ProgressLine line(out, false, "epoch", {.plain_period = 1000});
+  for (int i = 1; i <= 50; ++i) line.update(i, {{"loss", 100. / i}});
+  line.finish();
+  line.update(51);
+  std::istringstream in(out.str());
+  std::string first, last, more;
+  std::getline(in, first);
+  std::getline(in, last);
+  CHECK(first.starts_with("epoch 1 "));
+  CHECK(first.ends_with("loss 100"));
+  CHECK(last.starts_with("epoch 50 "));
+  CHECK(last.ends_with("loss 2"));
+  CHECK_FALSE(std::getline(in, more));
+  CHECK_FALSE(contains(out.str(), "\r"));
+  std::ostringstream none;
+  { ProgressLine silent(none, true, "x", {}); }
+  CHECK(none.str().empty());
+}
+
+TEST_CASE("format_duration") {
+  CHECK(format_duration(0.4) == "0s");
+  CHECK(format_duration(59.6) == "1:00");
+  CHECK(format_duration(3729) == "1:02:09");
+  CHECK(format_duration(std::numeric_limits<double>::infinity()) == "?");
+}
