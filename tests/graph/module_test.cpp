@@ -1,0 +1,92 @@
+#include <tapestry/graph/module.hpp>
+
+#include <memory>
+#include <optional>
+#include <sstream>
+
+#include <doctest/doctest.h>
+
+#include <tapestry/autodiff/autodiff.hpp>
+
+using namespace tapestry;
+
+namespace {
+
+struct Affine {
+  Var<float> weight, bias;
+  Affine(std::int64_t in, std::int64_t out)
+      : weight(Var<float>::filled({in, out}, 0.5f, true)), bias(Var<float>::filled({out}, 0.f, true)) {}
+  void members(Members& m) { m("weight", weight)("bias", bias); }
+};
+
+struct Net {
+  std::vector<Affine> layers{{3, 4}, {4, 2}};
+  std::unique_ptr<Affine> head = std::make_unique<Affine>(2, 2);
+  std::optional<Affine> none;
+  Buffer<double> running{Tensor<double>{1.0, 2.0}};
+  Mode mode;
+  void members(Members& m) { m("layers", layers)("head", head)("none", none)("running", running)("mode", mode); }
+};
+
+struct Tied {
+  Affine first{2, 2}, second{2, 2};
+  Tied() { second.weight = first.weight; }
+  void members(Members& m) { m("first", first)("second", second); }
+};
+
+}  // namespace
+
+TEST_CASE("module: parameters have dotted names, in the order of members()") {
+  const Net net;
+  const auto named = named_parameters<float>(net);
+  REQUIRE(named.size() == 6);
+  CHECK(named[0].name == "layers.0.weight");
+  CHECK(named[3].name == "layers.1.bias");
+  CHECK(named[4].name == "head.weight");
+  CHECK(parameter_count(net) == 12 + 4 + 8 + 2 + 4 + 2);
+  CHECK(named_parameters<double>(net).empty());
+}
+
+TEST_CASE("module: tied weights count once and stay tied in a clone") {
+  const Tied tied;
+  CHECK(parameter_count(tied) == 4 + 2 + 2);
+  Tied copy = clone(tied);
+  CHECK(copy.first.weight.node() == copy.second.weight.node());
+  CHECK(copy.first.weight.node() != tied.first.weight.node());
+  copy.first.weight.mutable_value()(0, 0) = 9;
+  CHECK(tied.first.weight.value()(0, 0) == 0.5f);
+  const Tied same = tied;
+  CHECK(same.first.weight.node() == tied.first.weight.node());
+}
+
+TEST_CASE("module: modes, freezing and gradients reach every member") {
+  Net net;
+  evaluate(net);
+  CHECK_FALSE(net.mode.training);
+  train(net);
+  CHECK(net.mode.training);
+  freeze(net, "layers.0");
+  CHECK_FALSE(net.layers[0].weight.requires_grad());
+  CHECK(net.layers[1].weight.requires_grad());
+  unfreeze(net);
+  CHECK(net.layers[0].weight.requires_grad());
+  CHECK_THROWS_WITH_AS(freeze(net, "tail"), "freeze: no parameter's name starts with 'tail'", Error);
+  sum(square(net.head->weight)).backward();
+  CHECK(net.head->weight.has_gradient());
+  zero_gradients(net);
+  CHECK_FALSE(net.head->weight.has_gradient());
+}
+
+TEST_CASE("module: the summary names shapes, counts, frozen and shared parameters and buffers") {
+  Tied tied;
+  freeze(tied, "first.bias");
+  std::ostringstream text;
+  print_summary(tied, text);
+  CHECK(text.str() ==
+        "name           shape          count\n"
+        "first.weight   [2, 2]             4\n"
+        "first.bias     [2]                2  frozen\n"
+        "second.weight  [2, 2]             0  shared with first.weight\n"
+        "second.bias    [2]                2\n"
+        "total                             8\n");
+}
