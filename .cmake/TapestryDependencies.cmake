@@ -1,6 +1,7 @@
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(xtensor REQUIRED)
+find_package(nlohmann_json 3.7 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
 pkg_check_modules(SLEEF REQUIRED IMPORTED_TARGET sleef)

@@ -68,7 +68,8 @@ endforeach()
 
 target_include_directories(tapestry PUBLIC
   "$<BUILD_INTERFACE:${TAPESTRY_INCLUDE}>" "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
-target_include_directories(tapestry SYSTEM PRIVATE ${LAPACKE_INCLUDE_DIR} ${LBFGS_INCLUDE_DIR})
+target_include_directories(tapestry SYSTEM PRIVATE ${LAPACKE_INCLUDE_DIR} ${LBFGS_INCLUDE_DIR}
+  $<TARGET_PROPERTY:nlohmann_json::nlohmann_json,INTERFACE_INCLUDE_DIRECTORIES>)
 target_compile_features(tapestry PUBLIC cxx_std_20)
 target_compile_options(tapestry PRIVATE ${TAPESTRY_WARNINGS} ${TAPESTRY_SANITIZE_FLAGS})
 target_link_options(tapestry PUBLIC ${TAPESTRY_SANITIZE_FLAGS})

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
@@ -8,13 +7,11 @@
 #include <tapestry/prob/io/bif.hpp>
 #include <tapestry/prob/io/uai.hpp>
 
+#include "fuzz/require.hpp"
+
 // What must hold of a reader for any text whatever: it gives a valid model that survives writing and reading, or throws
 // an IoError that names a line. Shared by the libFuzzer targets and the mutation tests.
 namespace fuzz {
-
-inline void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 inline bool names_line(std::string_view message, std::string_view operation) {
   const std::string start = std::string(operation) + ": text:";

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <cstdlib>
+
+namespace fuzz {
+
+inline void require(bool condition) {
+  if (!condition) std::abort();
+}
+
+}  // namespace fuzz
