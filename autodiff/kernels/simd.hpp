@@ -109,13 +109,47 @@ TAPESTRY_INLINE void store_partial(T* p, Vec<T> v, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) p[i] = buffer[i];
 #endif
 }
+#if defined(__AVX2__)
+TAPESTRY_INLINE float sum_of_lanes(__m256 v) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+TAPESTRY_INLINE double sum_of_lanes(__m256d v) {
+  const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
+}
+#endif
+#if defined(__AVX512F__)
+TAPESTRY_INLINE double sum_of_lanes(__m512d v) {
+  return sum_of_lanes(__builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7));
+}
+TAPESTRY_INLINE float sum_of_lanes(__m512 v) {
+  const __m512d pairs = (__m512d)v;
+  return sum_of_lanes((__m256)__builtin_shufflevector(pairs, pairs, 0, 1, 2, 3) +
+                      (__m256)__builtin_shufflevector(pairs, pairs, 4, 5, 6, 7));
+}
+#endif
+
 template <class T>
 TAPESTRY_INLINE T horizontal_sum(Vec<T> v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    return sum_of_lanes((__m512)v);
+  else
+    return sum_of_lanes((__m512d)v);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4)
+    return sum_of_lanes((__m256)v);
+  else
+    return sum_of_lanes((__m256d)v);
+#else
   T buffer[lanes<T>];
   store<T>(buffer, v);
   for (std::size_t width = lanes<T> / 2; width > 0; width /= 2)
     for (std::size_t i = 0; i < width; ++i) buffer[i] += buffer[i + width];
   return buffer[0];
+#endif
 }
 template <class T>
 TAPESTRY_INLINE T horizontal_max(Vec<T> v) {
