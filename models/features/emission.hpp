@@ -24,7 +24,7 @@ class SparseEmission {
   std::int64_t items() const noexcept { return items_; }
   std::int64_t labels() const noexcept { return labels_; }
   /// The number of weights: IndicatorFeatures::states().
-  std::int64_t weights() const noexcept { return static_cast<std::int64_t>(feature_labels_.size()); }
+  std::int64_t weights() const noexcept { return weights_; }
 
   /// Items [first, last) and the array that their rows of labels are in.
   template <class Pointer>
@@ -46,10 +46,16 @@ class SparseEmission {
  private:
   detail::SparseEmissionView<T> view() const;
 
-  std::int64_t items_, labels_, stride_;
-  std::vector<std::int64_t> dense_starts_, list_starts_, feature_starts_;
-  std::vector<std::int32_t> dense_rows_, list_attributes_, feature_labels_, dense_attributes_;
+  std::int64_t items_, labels_, stride_, weights_;
+  std::vector<std::int64_t> dense_starts_, list_starts_;  // item -> entries
+  std::vector<std::int32_t> dense_rows_, list_attributes_;
   std::vector<T> dense_values_, list_values_;
+  // Attributes with a dense row: row -> its features, and their labels and numbers.
+  std::vector<std::int64_t> row_starts_;
+  std::vector<std::int32_t> row_labels_, row_features_;
+  // The others, numbered as they come in the data, so that weights are read nearly in order.
+  std::vector<std::int64_t> feature_starts_;
+  std::vector<std::int32_t> feature_labels_, list_features_;
 };
 
 }  // namespace tapestry
