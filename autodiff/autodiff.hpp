@@ -8,6 +8,8 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
+#include <tapestry/autodiff/ops/linear.hpp>
+#include <tapestry/autodiff/ops/matmul.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/tape.hpp>

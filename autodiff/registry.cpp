@@ -56,6 +56,7 @@ const Registry& registry() {
     detail::register_elementary(r);
     detail::register_reductions(r);
     detail::register_shaping(r);
+    detail::register_matmul(r);
     return r;
   }();
   return all;

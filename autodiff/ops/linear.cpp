@@ -1,0 +1,219 @@
+#include <tapestry/autodiff/ops/linear.hpp>
+
+#include <algorithm>
+
+#include <tapestry/autodiff/blas.hpp>
+#include <tapestry/autodiff/kernels/elementwise.hpp>
+#include <tapestry/autodiff/operation.hpp>
+#include <tapestry/autodiff/ops/arithmetic.hpp>
+#include <tapestry/autodiff/ops/elementary.hpp>
+#include <tapestry/autodiff/ops/matmul.hpp>
+#include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/threads.hpp>
+
+namespace tapestry {
+namespace {
+
+using Int = std::int64_t;
+
+// Elements that a thread takes at once, and those that stay in the nearest cache between two passes.
+constexpr Int chunk_elements = 65536;
+constexpr Int block_elements = 2048;
+
+Int rows_of(Int elements, Int columns) {
+  return std::max<Int>(1, elements / std::max<Int>(1, columns));
+}
+
+/// Calls f(begin, end) for blocks of rows within [begin, end).
+template <class F>
+void for_blocks(Int begin, Int end, Int columns, F f) {
+  const Int step = rows_of(block_elements, columns);
+  for (; begin < end; begin += step) f(begin, std::min(begin + step, end));
+}
+
+template <class T>
+const detail::ElementwiseKernels<T>& table() {
+  return detail::kernels<detail::ElementwiseKernels<T>>();
+}
+
+template <class T>
+Var<T> activated(const Var<T>& z, Activation activation) {
+  switch (activation) {
+    case Activation::relu:
+      return relu(z);
+    case Activation::sigmoid:
+      return sigmoid(z);
+    case Activation::tanh:
+      return tanh(z);
+    case Activation::softplus:
+      return softplus(z);
+    case Activation::none:
+      break;
+  }
+  return z;
+}
+
+// Only activations whose derivative follows from their value: the sum before them is not kept.
+template <class T>
+class Linear final : public Operation<T> {
+  using typename Operation<T>::Shapes;
+
+ public:
+  explicit Linear(Activation activation) : activation_(activation) {}
+
+  std::string_view name() const override { return "linear"; }
+  Shape shape(const Shapes& in, int) const override {
+    const Shape &x = in[0], &w = in[1], &b = in[2];
+    if (x.rank() < 1 || w.rank() != 2 || x.back() != w[0])
+      fail<ShapeError>("linear", "inner dimensions differ: ", x, " x ", w);
+    if (b.rank() != 1 || b[0] != w[1]) fail<ShapeError>("linear", "a bias of shape ", b, " does not fit a weight ", w);
+    Shape out = x;
+    out[out.rank() - 1] = w[1];
+    return out;
+  }
+  std::uint32_t needs() const override {
+    return Needs::input(0) | Needs::input(1) | (activation_ == Activation::none ? Needs::nothing : Needs::output);
+  }
+
+  void forward(Forward<T>& c) override {
+    const auto x = c.input(0), w = c.input(1), b = c.input(2);
+    const auto y = c.output();
+    const Int in = w.shape[0], out = w.shape[1], rows = rows_in(y.shape);
+    detail::gemm(false, false, rows, out, in, T(1), x.data, in, w.data, out, T(0), y.data, out);
+    const auto add = table<T>().binary[static_cast<int>(detail::Binary::add)];
+    const auto n = static_cast<std::size_t>(out);
+    detail::parallel_for(rows, rows_of(chunk_elements, out), [&](Int begin, Int end) {
+      for_blocks(begin, end, out, [&](Int first, Int last) {
+        for (Int i = first; i < last; ++i) add(y.data + i * out, 1, b.data, 1, y.data + i * out, n);
+        T* block = y.data + first * out;
+        if (activation_ != Activation::none)
+          table<T>().unary[kernel()](block, block, static_cast<std::size_t>((last - first) * out));
+      });
+    });
+  }
+
+  void backward(Backward<T>& c) override {
+    const auto g = c.gradient();
+    const Shape& w = c.input_shape(1);
+    const Int in = w[0], out = w[1], rows = rows_in(g.shape);
+    const bool inner = activation_ != Activation::none;
+    const detail::Scratch<T> scratch(inner ? static_cast<std::size_t>(g.size()) : 0);
+    const T* gz = inner ? scratch.data() : g.data;
+    before_activation(c, g, rows, out, scratch.data());
+    if (c.wants(0)) {
+      const Target<T> to = c.target(0);
+      detail::gemm(false, true, rows, in, out, T(1), gz, out, c.input(1).data, out, to.accumulate ? T(1) : T(0),
+                   to.data, in);
+    }
+    if (c.wants(1)) {
+      const Target<T> to = c.target(1);
+      detail::gemm(true, false, in, out, rows, T(1), c.input(0).data, in, gz, out, to.accumulate ? T(1) : T(0), to.data,
+                   out);
+    }
+  }
+
+  void vjp(Vjp<T>& c) override {
+    const Var<T> gz = c.gradient() * slope(c.output());
+    const Shape& w = c.shape(1);
+    if (c.wants(0)) c.add(0, matmul(gz, c.input(1), {.transpose_b = true}));
+    if (c.wants(1)) {
+      const Int rows = rows_in(gz.shape());
+      c.add(1, matmul(reshape(c.input(0), Shape{rows, w[0]}), reshape(gz, Shape{rows, w[1]}), {.transpose_a = true}));
+    }
+    if (c.wants(2)) c.add(2, gz);
+  }
+
+  std::vector<Var<T>> jvp(Jvp<T>& c) override {
+    Var<T> sum;
+    const auto add = [&](const Var<T>& term) { sum = sum.defined() ? sum + term : term; };
+    if (c.has_tangent(0)) add(matmul(c.tangent(0), c.input(1)));
+    if (c.has_tangent(1)) add(matmul(c.input(0), c.tangent(1)));
+    if (c.has_tangent(2)) {
+      Shape shape = c.input(0).shape();
+      shape[shape.rank() - 1] = c.input(1).shape()[1];
+      add(broadcast_to(c.tangent(2), shape));
+    }
+    return {sum * slope(c.output())};
+  }
+
+ private:
+  static Int rows_in(const Shape& y) {
+    Int rows = 1;
+    for (int i = 0; i + 1 < y.rank(); ++i) rows *= y[i];
+    return rows;
+  }
+  int kernel() const {
+    using detail::Unary;
+    return static_cast<int>(activation_ == Activation::relu      ? Unary::relu
+                            : activation_ == Activation::sigmoid ? Unary::sigmoid
+                                                                 : Unary::tanh);
+  }
+
+  Var<T> slope(const Var<T>& y) const {
+    switch (activation_) {
+      case Activation::relu:
+        return sign(y);
+      case Activation::sigmoid:
+        return y * (T(1) - y);
+      case Activation::tanh:
+        return T(1) - square(y);
+      default:
+        return Var<T>(T(1));
+    }
+  }
+
+  // The gradient of the sum before the activation, and of the bias: in one pass, by chunks whose sums are added in
+  // their order.
+  void before_activation(Backward<T>& c, const Array<const T>& g, Int rows, Int out, T* gz) {
+    const bool inner = activation_ != Activation::none, bias = c.wants(2);
+    if (!inner && !bias) return;
+    const T* y = inner ? c.output().data : nullptr;
+    const Int grain = rows_of(chunk_elements, out), chunks = (rows + grain - 1) / grain;
+    const auto n = static_cast<std::size_t>(out);
+    const detail::Scratch<T> sums(bias ? n * static_cast<std::size_t>(chunks) : 0);
+    detail::parallel_for(rows, grain, [&](Int begin, Int end, Int chunk) {
+      T* sum = sums.data() + chunk * out;
+      if (bias) std::fill_n(sum, out, T(0));
+      for_blocks(begin, end, out, [&](Int first, Int last) {
+        const T* from = g.data + first * out;
+        if (inner) {
+          table<T>().unary_backward[kernel()](from, nullptr, y + first * out, gz + first * out,
+                                              static_cast<std::size_t>((last - first) * out), false);
+          from = gz + first * out;
+        }
+        if (bias)
+          for (Int i = first; i < last; ++i, from += out) table<T>().accumulate(from, sum, n);
+      });
+    });
+    if (!bias) return;
+    T* total = c.add_to(2);
+    for (Int chunk = 0; chunk < chunks; ++chunk) table<T>().accumulate(sums.data() + chunk * out, total, n);
+  }
+
+  Activation activation_;
+};
+
+}  // namespace
+
+template <class T>
+Var<T> linear(const Var<T>& x, const Var<T>& weight, const Var<T>& bias, Activation activation) {
+  const bool fused = activation != Activation::softplus;
+  const Var<T> y = record(std::make_unique<Linear<T>>(fused ? activation : Activation::none), x, weight, bias);
+  return fused ? y : activated(y, activation);
+}
+
+template <class T>
+Var<T> linear(const Var<T>& x, const Var<T>& weight, Activation activation) {
+  if (x.rank() < 1 || weight.rank() != 2 || x.shape().back() != weight.shape()[0])
+    fail<ShapeError>("linear", "inner dimensions differ: ", x.shape(), " x ", weight.shape());
+  return activated(matmul(x, weight), activation);
+}
+
+#define TAPESTRY_INSTANTIATE(T)                                                    \
+  template Var<T> linear(const Var<T>&, const Var<T>&, const Var<T>&, Activation); \
+  template Var<T> linear(const Var<T>&, const Var<T>&, Activation);
+TAPESTRY_INSTANTIATE(float)
+TAPESTRY_INSTANTIATE(double)
+#undef TAPESTRY_INSTANTIATE
+
+}  // namespace tapestry
