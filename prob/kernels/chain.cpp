@@ -41,8 +41,8 @@ void prepare(const ChainInput<T>& in, std::size_t first, std::size_t last, T* pr
     Mask<T> forbidden{};
     for (std::size_t i = 0; i < K; ++i)
       for (std::size_t j = 0; j < K; j += lanes<T>) {
-        const Vec<T> upper = load_first<T>(matrix + i * K + j, K - j, -infinity<T>);
-        const Vec<T> lower = load_first<T>(matrix + i * K + j, K - j, infinity<T>);
+        const Vec<T> upper = load_partial<T>(matrix + i * K + j, K - j, -infinity<T>);
+        const Vec<T> lower = load_partial<T>(matrix + i * K + j, K - j, infinity<T>);
         forbidden |= lower == -infinity<T>;
         most = vmax<T>(upper, most);
         least = vmin<T>(lower == -infinity<T> ? splat<T>(infinity<T>) : lower, least);
@@ -54,7 +54,7 @@ void prepare(const ChainInput<T>& in, std::size_t first, std::size_t last, T* pr
     for (std::size_t i = 0; i < K; ++i) {
       for (std::size_t j = 0; j < K; j += lanes<T>)
         store<T>(forward + i * width + j,
-                 exp_nonpositive(load_first<T>(matrix + i * K + j, K - j, -infinity<T>) - shift));
+                 exp_nonpositive(load_partial<T>(matrix + i * K + j, K - j, -infinity<T>) - shift));
       for (std::size_t j = K; j < width; ++j) transposed[i * width + j] = T(0);
     }
     for (std::size_t i = 0; i < K; ++i)
@@ -287,7 +287,7 @@ void backward_block(const ChainInput<T>& in, const T* prepared, std::size_t firs
       T* grad = grad_unary + ((first + r) * in.steps + t) * K;
       for (std::size_t k = 0; k < width; k += lanes<T>) {
         const Vec<T> x = load<T>(b + k);
-        store_first<T>(grad + k, load<T>(alpha + k) * x * gradient[r], K - k);
+        store_partial<T>(grad + k, load<T>(alpha + k) * x * gradient[r], K - k);
         const Vec<T> y = x * load<T>(unary + k) * factor;
         store<T>(ratio + r * width + k, y);
         store<T>(scaled_ratio + k, y * gradient[r]);

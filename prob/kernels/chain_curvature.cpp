@@ -45,14 +45,14 @@ struct Incoming {
   /// Log domain only.
   Vec<T> exponents(std::size_t i, std::size_t j) const {
     const std::size_t K = in.states;
-    return block.alpha_at(t - 1, row)[i] + load_first<T>(matrix_of(in, b, t) + i * K + j, K - j, -infinity<T>) -
-           load_first<T>(high + j, K - j, T(0));
+    return block.alpha_at(t - 1, row)[i] + load_partial<T>(matrix_of(in, b, t) + i * K + j, K - j, -infinity<T>) -
+           load_partial<T>(high + j, K - j, T(0));
   }
 };
 
 template <class T>
 TAPESTRY_INLINE Vec<T> direction_at(const T* direction, std::size_t offset, std::size_t n) {
-  return direction == nullptr ? Vec<T>{} : load_first<T>(direction + offset, n, T(0));
+  return direction == nullptr ? Vec<T>{} : load_partial<T>(direction + offset, n, T(0));
 }
 
 }  // namespace
@@ -150,20 +150,20 @@ void chain_curvature(const ChainInput<T>& in, const T* prepared, const T* saved,
         if (logarithmic) {
           shift = splat<T>(-infinity<T>);
           for (std::size_t j = 0; j < K; j += lanes<T>)
-            shift = vmax<T>(load_first<T>(matrix + i * stride + j, K - j, -infinity<T>) +
-                                load_first<T>(ratio + j, K - j, T(0)),
+            shift = vmax<T>(load_partial<T>(matrix + i * stride + j, K - j, -infinity<T>) +
+                                load_partial<T>(ratio + j, K - j, T(0)),
                             shift);
           shift = max_lanes<T>(shift);
           if (shift[0] == -infinity<T>) shift = Vec<T>{};
         }
         Vec<T> weights{}, tangent{};
         for (std::size_t j = 0; j < K; j += lanes<T>) {
-          const Vec<T> r = load_first<T>(ratio + j, K - j, T(0));
+          const Vec<T> r = load_partial<T>(ratio + j, K - j, T(0));
           const Vec<T> w = logarithmic
-                               ? exp_nonpositive(load_first<T>(matrix + i * stride + j, K - j, -infinity<T>) + r - shift)
+                               ? exp_nonpositive(load_partial<T>(matrix + i * stride + j, K - j, -infinity<T>) + r - shift)
                                : load<T>(matrix + i * stride + j) * r;
           weights += w;
-          tangent += w * (load_first<T>(tangent_ratio + j, K - j, T(0)) +
+          tangent += w * (load_partial<T>(tangent_ratio + j, K - j, T(0)) +
                           direction_at(direction_transitions, place + i * K + j, K - j));
         }
         const T weight = sum_lanes<T>(weights)[0];
@@ -175,16 +175,16 @@ void chain_curvature(const ChainInput<T>& in, const T* prepared, const T* saved,
       if (tangent_transitions != nullptr)
         for (std::size_t i = 0; i < K; ++i)
           for (std::size_t j = 0; j < K; j += lanes<T>) {
-            const Vec<T> r = load_first<T>(ratio + j, K - j, T(0));
+            const Vec<T> r = load_partial<T>(ratio + j, K - j, T(0));
             const Vec<T> p =
                 logarithmic ? exp_nonpositive(vmin<T>(
-                                  load_first<T>(matrix + i * stride + j, K - j, -infinity<T>) + r + previous[i], Vec<T>{}))
+                                  load_partial<T>(matrix + i * stride + j, K - j, -infinity<T>) + r + previous[i], Vec<T>{}))
                             : load<T>(matrix + i * stride + j) * r * previous[i];
-            const Vec<T> x = load_first<T>(tangent_ratio + j, K - j, T(0)) +
+            const Vec<T> x = load_partial<T>(tangent_ratio + j, K - j, T(0)) +
                              direction_at(direction_transitions, place + i * K + j, K - j) +
                              tangents[(t - 1) * width + i] - T(pair_mean);
             T* out = tangent_transitions + place + i * K + j;
-            store_first<T>(out, load_first<T>(out, K - j, T(0)) + p * x * g[b], K - j);
+            store_partial<T>(out, load_partial<T>(out, K - j, T(0)) + p * x * g[b], K - j);
           }
       // Keep the tangents small: only differences between states matter.
       for (std::size_t i = 0; i < K; ++i) tangent_beta[i] -= T(pair_mean);
@@ -230,8 +230,7 @@ void chain_entropy(const ChainInput<T>& in, const T* prepared, const T* saved, s
         value *= inverse;
         for (std::size_t i = 0; i < K; ++i) {
           const Vec<T> p = incoming.weights(i, j) * inverse;
-          for (std::size_t v = 0; v < lanes<T>; ++v)
-            if (p[v] > T(0)) value[v] -= p[v] * log_of(p[v]);
+          value -= p > T(0) ? p * vlog(p) : Vec<T>{};
         }
         store<T>(h + j, value);
         for (std::size_t v = 0; v < lanes<T> && j + v < K; ++v) {

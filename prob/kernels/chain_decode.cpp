@@ -24,7 +24,7 @@ void chain_best(const ChainInput<T>& in, std::size_t first, std::size_t last, st
           const T* matrix = matrix_of(in, b, t) + j;
           Vec<T> high = splat<T>(-infinity<T>);
           for (std::size_t i = 0; i < K; ++i)
-            high = vmax<T>(previous[i] + load_first<T>(matrix + i * K, K - j, -infinity<T>), high);
+            high = vmax<T>(previous[i] + load_partial<T>(matrix + i * K, K - j, -infinity<T>), high);
           x += high;
         }
         store<T>(delta + j, x);

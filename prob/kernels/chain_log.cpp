@@ -16,11 +16,11 @@ template <class T>
 T log_sum_exp(const T* x, const T* y, std::size_t n) {
   Vec<T> most = splat<T>(-infinity<T>);
   for (std::size_t k = 0; k < n; k += lanes<T>)
-    most = vmax<T>(load_first<T>(x + k, n - k, -infinity<T>) + load_first<T>(y + k, n - k, T(0)), most);
+    most = vmax<T>(load_partial<T>(x + k, n - k, -infinity<T>) + load_partial<T>(y + k, n - k, T(0)), most);
   const Vec<T> shift = finite_or_zero<T>(max_lanes<T>(most));
   Vec<T> sum{};
   for (std::size_t k = 0; k < n; k += lanes<T>)
-    sum += exp_nonpositive(load_first<T>(x + k, n - k, -infinity<T>) + load_first<T>(y + k, n - k, T(0)) - shift);
+    sum += exp_nonpositive(load_partial<T>(x + k, n - k, -infinity<T>) + load_partial<T>(y + k, n - k, T(0)) - shift);
   return shift[0] + log_of(sum_lanes<T>(sum)[0]);
 }
 
@@ -42,12 +42,11 @@ void chain_log_forward(const ChainInput<T>& in, std::size_t b, ChainBlock<T> blo
         const T* matrix = matrix_of(in, b, t) + j;
         Vec<T> high = splat<T>(-infinity<T>), sum{};
         for (std::size_t i = 0; i < K; ++i)
-          high = vmax<T>(previous[i] + load_first<T>(matrix + i * K, K - j, -infinity<T>), high);
+          high = vmax<T>(previous[i] + load_partial<T>(matrix + i * K, K - j, -infinity<T>), high);
         high = finite_or_zero<T>(high);
         for (std::size_t i = 0; i < K; ++i)
-          sum += exp_nonpositive(previous[i] + load_first<T>(matrix + i * K, K - j, -infinity<T>) - high);
-        for (std::size_t v = 0; v < lanes<T>; ++v) sum[v] = log_of(sum[v]);
-        x += high + sum;
+          sum += exp_nonpositive(previous[i] + load_partial<T>(matrix + i * K, K - j, -infinity<T>) - high);
+        x += high + vlog(sum);
       }
       store<T>(alpha + j, x);
       most = vmax<T>(x, most);
@@ -74,7 +73,7 @@ void chain_log_backward(const ChainInput<T>& in, std::size_t b, const ChainBlock
     for (std::size_t k = 0; k < K; k += lanes<T>) {
       const Vec<T> x = load<T>(beta + k) - excess;
       store<T>(beta + k, x);
-      store_first<T>(grad_unary + t * K + k, exp_nonpositive(vmin<T>(load<T>(alpha + k) + x, splat<T>(T(0)))) * g, K - k);
+      store_partial<T>(grad_unary + t * K + k, exp_nonpositive(vmin<T>(load<T>(alpha + k) + x, splat<T>(T(0)))) * g, K - k);
     }
     if (t == 0) break;
     T* step = ratio + (t * block.rows + row) * width;
@@ -93,10 +92,10 @@ void chain_log_pairwise(const ChainInput<T>& in, std::size_t b, std::size_t t, c
   const T* matrix = matrix_of(in, b, t);
   for (std::size_t i = 0; i < K; ++i)
     for (std::size_t j = 0; j < K; j += lanes<T>) {
-      const Vec<T> x = alpha[i] + load_first<T>(matrix + i * K + j, K - j, -infinity<T>) +
-                       load_first<T>(ratio + j, K - j, -infinity<T>);
+      const Vec<T> x = alpha[i] + load_partial<T>(matrix + i * K + j, K - j, -infinity<T>) +
+                       load_partial<T>(ratio + j, K - j, -infinity<T>);
       T* p = grad + i * K + j;
-      store_first<T>(p, load_first<T>(p, K - j, T(0)) + exp_nonpositive(vmin<T>(x, splat<T>(T(0)))) * g, K - j);
+      store_partial<T>(p, load_partial<T>(p, K - j, T(0)) + exp_nonpositive(vmin<T>(x, splat<T>(T(0)))) * g, K - j);
     }
 }
 

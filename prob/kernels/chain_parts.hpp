@@ -81,9 +81,9 @@ TAPESTRY_INLINE T unary_row(const ChainInput<T>& in, std::size_t b, std::size_t 
   const T* u = in.unary + (b * in.steps + t) * K;
   Vec<T> most = splat<T>(-infinity<T>);
   for (std::size_t k = 0; k < K; k += lanes<T>) {
-    Vec<T> x = load_first<T>(u + k, K - k, -infinity<T>);
-    if (in.start != nullptr && t == 0) x += load_first<T>(in.start + k, K - k, T(0));
-    if (in.end != nullptr && last) x += load_first<T>(in.end + k, K - k, T(0));
+    Vec<T> x = load_partial<T>(u + k, K - k, -infinity<T>);
+    if (in.start != nullptr && t == 0) x += load_partial<T>(in.start + k, K - k, T(0));
+    if (in.end != nullptr && last) x += load_partial<T>(in.end + k, K - k, T(0));
     store<T>(out + k, x);
     most = vmax<T>(x, most);
   }

@@ -2,43 +2,13 @@
 
 #include <tapestry/autodiff/kernels/math.hpp>
 
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
-
-// What the kernels of structured inference need of vectors beyond autodiff/kernels: masked rows, reductions that stay
+// What the kernels of structured inference need of vectors beyond autodiff/kernels: reductions that stay
 // in registers, an exponential for scaled potentials, and the small product that all recursions consist of.
 namespace tapestry::detail::TAPESTRY_ARCH {
 
 template <class T>
 TAPESTRY_INLINE std::size_t padded(std::size_t n) {
   return (n + lanes<T> - 1) / lanes<T> * lanes<T>;
-}
-
-/// The first n <= lanes elements without touching what lies behind them; the rest is `fill`.
-template <class T>
-TAPESTRY_INLINE Vec<T> load_first(const T* p, std::size_t n, T fill) {
-  if (n >= lanes<T>) return load<T>(p);
-#if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4)
-    return (Vec<T>)_mm512_mask_loadu_ps((__m512)splat<T>(fill), static_cast<__mmask16>((1u << n) - 1u), p);
-  else
-    return (Vec<T>)_mm512_mask_loadu_pd((__m512d)splat<T>(fill), static_cast<__mmask8>((1u << n) - 1u), p);
-#else
-  return load_partial<T>(p, n, fill);
-#endif
-}
-template <class T>
-TAPESTRY_INLINE void store_first(T* p, Vec<T> v, std::size_t n) {
-  if (n >= lanes<T>) return store<T>(p, v);
-#if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4)
-    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1u), (__m512)v);
-  else
-    _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1u), (__m512d)v);
-#else
-  store_partial<T>(p, v, n);
-#endif
 }
 
 /// Exchanges groups of `step` neighbouring lanes.
