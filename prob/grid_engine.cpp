@@ -55,7 +55,7 @@ void GridBeliefPropagationEngine<T>::forward(const GridShape& grid, const T* una
       kernels_->step(grid, potentials, exponentials, damping, at(n), first, last, at(n + 1));
     });
   over_rows(grid, [&](std::size_t first, std::size_t last, std::size_t) {
-    kernels_->beliefs(grid, exponentials, at(iterations), first, last, log_marginals);
+    kernels_->beliefs(grid, unary, at(iterations), first, last, log_marginals);
   });
 }
 
@@ -77,7 +77,7 @@ void GridBeliefPropagationEngine<T>::backward(const T* grad_log_marginals, T* gr
   });
   for (int n = iterations_; n-- > 0;)
     over_rows(grid, [&](std::size_t first, std::size_t last, std::size_t chunk) {
-      PoolBuffer<T> scratch(4 * K * planes_.pitch + square * 64 / sizeof(T));
+      PoolBuffer<T> scratch(4 * K * planes_.plane + square * 64 / sizeof(T));
       kernels_->step_backward(grid, potentials_.data(), unary_.data(), damping_, at(n), grad_at(n + 1), first, last,
                               grad_at(n), planes.data(), pairs.data() + chunk * 4 * square, scratch.data());
     });

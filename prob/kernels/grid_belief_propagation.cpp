@@ -14,8 +14,8 @@ constexpr std::size_t room = fixed != 0 ? fixed : most_states<T>;
 enum Direction : std::size_t { right, left, down, up };
 /// Where a message from pixel (y, x) in that direction arrives, in elements of a plane.
 TAPESTRY_INLINE std::ptrdiff_t offset_of(std::size_t direction, const GridPlanes& p) {
-  const auto pitch = static_cast<std::ptrdiff_t>(p.pitch);
-  return direction == right ? 1 : direction == left ? -1 : direction == down ? pitch : -pitch;
+  const auto row = static_cast<std::ptrdiff_t>(p.row);
+  return direction == right ? 1 : direction == left ? -1 : direction == down ? row : -row;
 }
 
 template <class T>
@@ -58,7 +58,7 @@ void load_unary(const GridShape& grid, const T* unary, std::size_t first, std::s
 /// What comes over the border is uniform, in every iteration.
 template <class T>
 void fill_borders(const GridShape& grid, const GridPlanes& p, std::size_t first, std::size_t last, T* messages) {
-  const std::size_t width = p.pitch - 2 * p.margin;
+  const std::size_t width = p.plane - 2 * p.margin;
   const T value = T(1) / T(grid.states);
   for (std::size_t k = 0; k < grid.states; ++k) {
     for (std::size_t y = first; y < last; ++y) {
@@ -77,10 +77,10 @@ template <class T>
 void start(const GridShape& grid, std::size_t first, std::size_t last, T* messages) {
   const GridPlanes p = grid_planes<T>(grid);
   const T value = T(1) / T(grid.states);
-  for (std::size_t plane = 0; plane < 4 * grid.states; ++plane)
+  for (std::size_t n = 0; n < 4 * grid.states; ++n)
     for (std::size_t y = first; y < last; ++y) {
-      T* row = row_of(messages, p, plane, y);
-      for (std::size_t x = 0; x < p.pitch - 2 * p.margin; ++x) row[x] = value;
+      T* row = row_of(messages + n / grid.states * p.total, p, n % grid.states, y);
+      for (std::size_t x = 0; x < p.plane - 2 * p.margin; ++x) row[x] = value;
     }
 }
 
@@ -116,7 +116,7 @@ void step_rows(const GridShape& grid, const T* potentials, const T* unary, T dam
   const std::size_t K = fixed != 0 ? fixed : grid.states;
   for (std::size_t y = first; y < last; ++y)
     for (std::size_t x = 0; x < grid.width; x += lanes<T>) {
-      const std::size_t at = (y + 1) * p.pitch + p.margin + x;
+      const std::size_t at = (y + 1) * p.row + p.margin + x;
       for (std::size_t d = 0; d < 4; ++d) {
         Vec<T> from[room<T, fixed>], out[room<T, fixed>];
         cavity(d, K, p, unary + at, messages + at, from);
@@ -140,23 +140,25 @@ void beliefs(const GridShape& grid, const T* unary, const T* messages, std::size
   Vec<T> belief[most_states<T>];
   for (std::size_t y = first; y < last; ++y)
     for (std::size_t x = 0; x < grid.width; x += lanes<T>) {
-      const std::size_t at = (y + 1) * p.pitch + p.margin + x;
-      Vec<T> sum{};
-      for (std::size_t k = 0; k < K; ++k) {
-        belief[k] = load<T>(unary + at + k * p.plane);
-        for (std::size_t d = 0; d < 4; ++d) belief[k] *= load<T>(messages + d * p.total + at + k * p.plane);
-        sum += belief[k];
-      }
-      const Vec<T> inverse = inverse_or_zero<T>(sum);
-      T* out = log_marginals + y * grid.row_stride + x * grid.column_stride;
+      const std::size_t at = (y + 1) * p.row + p.margin + x, place = y * grid.row_stride + x * grid.column_stride;
       const std::size_t n = grid.width - x < lanes<T> ? grid.width - x : lanes<T>;
+      Vec<T> most = splat<T>(-infinity<T>), sum{};
       for (std::size_t k = 0; k < K; ++k) {
-        const Vec<T> value = vlog(belief[k] * inverse);
-        if (grid.column_stride == 1)
-          store_partial<T>(out + k * grid.state_stride, value, n);
-        else
-          for (std::size_t v = 0; v < n; ++v) out[v * grid.column_stride + k * grid.state_stride] = value[v];
+        belief[k] = load_strided(unary + place + k * grid.state_stride, grid.column_stride, n);
+        most = vmax<T>(belief[k], most);
       }
+      most = most == -infinity<T> ? Vec<T>{} : most;
+      for (std::size_t k = 0; k < K; ++k) {
+        Vec<T> product = splat<T>(T(1));
+        for (std::size_t d = 0; d < 4; ++d) product *= load<T>(messages + d * p.total + at + k * p.plane);
+        belief[k] -= most;
+        sum += exp_nonpositive(belief[k]) * product;
+        belief[k] += vlog(product);
+      }
+      const Vec<T> normaliser = vlog(sum);
+      for (std::size_t k = 0; k < K; ++k)
+        store_strided(log_marginals + place + k * grid.state_stride, grid.column_stride, n,
+                      belief[k] == -infinity<T> ? belief[k] : belief[k] - normaliser);
     }
 }
 
@@ -169,7 +171,7 @@ void beliefs_backward(const GridShape& grid, const T* unary, const T* messages, 
   for (std::size_t y = first; y < last; ++y) {
     row_to_planes(grid, p, grad_log_marginals, y, grad_unary, T(0));
     for (std::size_t x = 0; x < grid.width; x += lanes<T>) {
-      const std::size_t at = (y + 1) * p.pitch + p.margin + x;
+      const std::size_t at = (y + 1) * p.row + p.margin + x;
       Vec<T> sum{}, total{};
       for (std::size_t k = 0; k < K; ++k) {
         belief[k] = load<T>(unary + at + k * p.plane);
@@ -197,7 +199,7 @@ void step_backward_rows(const GridShape& grid, const T* potentials, const T* una
                         T* grad_potentials, T* scratch) {
   const GridPlanes p = grid_planes<T>(grid);
   const std::size_t K = fixed != 0 ? fixed : grid.states;
-  T* shared = scratch + 4 * K * p.pitch;
+  T* shared = scratch + 4 * K * p.plane;
   for (std::size_t d = 0; d < 4; ++d)
     for (std::size_t n = 0; n < (fixed != 0 ? 0 : K * K * lanes<T>); ++n) shared[n] = T(0);
   for (std::size_t y = first; y < last; ++y) {
@@ -207,7 +209,7 @@ void step_backward_rows(const GridShape& grid, const T* potentials, const T* una
       if constexpr (fixed != 0)
         for (std::size_t n = 0; n < K * K; ++n) pair[n] = Vec<T>{};
       for (std::size_t x = 0; x < grid.width; x += lanes<T>) {
-        const std::size_t at = (y + 1) * p.pitch + p.margin + x;
+        const std::size_t at = (y + 1) * p.row + p.margin + x;
         Vec<T> from[room<T, fixed>], out[room<T, fixed>], g[room<T, fixed>];
         cavity(d, K, p, unary + at, messages + at, from);
         const Vec<T> inverse = send(K, potential, from, out);
@@ -231,7 +233,7 @@ void step_backward_rows(const GridShape& grid, const T* potentials, const T* una
               store<T>(place, load<T>(place) + from[i] * g[j]);
             }
           }
-          store<T>(scratch + (d * K + i) * p.pitch + x, sum);
+          store<T>(scratch + (d * K + i) * p.plane + x, sum);
         }
       }
       for (std::size_t n = 0; n < K * K; ++n) {
@@ -249,15 +251,15 @@ void step_backward_rows(const GridShape& grid, const T* potentials, const T* una
     // cavities but the one that goes left.
     for (std::size_t x = 0; x < grid.width; x += lanes<T>)
       for (std::size_t k = 0; k < K; ++k) {
-        const std::size_t at = (y + 1) * p.pitch + p.margin + x + k * p.plane;
+        const std::size_t at = (y + 1) * p.row + p.margin + x + k * p.plane;
         const Vec<T> u = load<T>(unary + at);
         const Vec<T> a = load<T>(messages + right * p.total + at), b = load<T>(messages + left * p.total + at);
         const Vec<T> c = load<T>(messages + down * p.total + at), e = load<T>(messages + up * p.total + at);
         // Names by the message that the cavity leaves out.
-        const Vec<T> ga = load<T>(scratch + (left * K + k) * p.pitch + x);
-        const Vec<T> gb = load<T>(scratch + (right * K + k) * p.pitch + x);
-        const Vec<T> gc = load<T>(scratch + (up * K + k) * p.pitch + x);
-        const Vec<T> ge = load<T>(scratch + (down * K + k) * p.pitch + x);
+        const Vec<T> ga = load<T>(scratch + (left * K + k) * p.plane + x);
+        const Vec<T> gb = load<T>(scratch + (right * K + k) * p.plane + x);
+        const Vec<T> gc = load<T>(scratch + (up * K + k) * p.plane + x);
+        const Vec<T> ge = load<T>(scratch + (down * K + k) * p.plane + x);
         const Vec<T> ab = a * b, ce = c * e;
         const Vec<T> vertical = e * gc + c * ge, horizontal = b * ga + a * gb;
         const Vec<T> grads[4] = {u * (ce * gb + b * vertical), u * (ce * ga + a * vertical),

@@ -24,7 +24,7 @@ struct GridBeliefPropagationKernels {
   void (*start)(const GridShape& grid, std::size_t first, std::size_t last, T* messages);
   void (*step)(const GridShape& grid, const T* potentials, const T* unary, T damping, const T* messages,
                std::size_t first, std::size_t last, T* next);
-  /// Logarithms of the normalised beliefs, in the layout of the unary potentials.
+  /// Logarithms of the normalised beliefs, in the layout of the unary potentials (which are given as they are).
   void (*beliefs)(const GridShape& grid, const T* unary, const T* messages, std::size_t first, std::size_t last,
                   T* log_marginals);
   /// Gradients of the messages (planes as theirs, margins zero) and of the unary potentials (planes, overwritten) from
@@ -32,7 +32,7 @@ struct GridBeliefPropagationKernels {
   void (*beliefs_backward)(const GridShape& grid, const T* unary, const T* messages, const T* grad_log_marginals,
                            std::size_t first, std::size_t last, T* grad_messages, T* grad_unary);
   /// From the gradients of `next` to those of `messages`; adds to grad_unary and to grad_potentials (four matrices as in
-  /// prepare, gradient of the exponentials). scratch: 4 * states * planes.pitch + states * states * 64 / sizeof(T).
+  /// prepare, gradient of the exponentials). scratch: 4 * states * planes.plane + states * states * 64 / sizeof(T).
   void (*step_backward)(const GridShape& grid, const T* potentials, const T* unary, T damping, const T* messages,
                         const T* grad_next, std::size_t first, std::size_t last, T* grad_messages, T* grad_unary,
                         T* grad_potentials, T* scratch);
