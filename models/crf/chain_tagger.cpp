@@ -1,0 +1,54 @@
+#include <tapestry/models/crf/chain_tagger.hpp>
+
+#include <algorithm>
+
+#include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/ops/arithmetic.hpp>
+#include <tapestry/autodiff/ops/reduction.hpp>
+#include <tapestry/models/crf/indicator_chain.hpp>
+
+namespace tapestry {
+namespace {
+
+Tensor<double> tensor_of(const std::vector<double>& values) {
+  auto tensor = empty_tensor<double>({static_cast<std::int64_t>(values.size())});
+  std::copy(values.begin(), values.end(), tensor.data());
+  return tensor;
+}
+
+}  // namespace
+
+LbfgsResult ChainTagger::train(const ColumnCorpus& corpus, const ChainTraining& options,
+                               const LbfgsObserver& observer) {
+  return train(encoder_.learn(corpus), options, observer);
+}
+
+LbfgsResult ChainTagger::train(const ItemCorpus& corpus, const ChainTraining& options, const LbfgsObserver& observer) {
+  return train(encoder_.learn(corpus), options, observer);
+}
+
+LbfgsResult ChainTagger::train(const SparseSequences& data, const ChainTraining& options,
+                               const LbfgsObserver& observer) {
+  features_ = make_features(data, encoder_.attributes.size(), encoder_.labels.size(), options.features);
+  weights_.assign(static_cast<std::size_t>(features_.size()), 0.);
+  const IndicatorChain<double> crf(data, features_);
+  Var<double> weights = variable(tensor_of(weights_));
+  const Objective objective = [&](std::span<const double> x, std::span<double> gradient) {
+    std::copy(x.begin(), x.end(), weights.mutable_data());
+    weights.zero_gradient();
+    const Var<double> loss = options.c2 * sum(weights * weights) - crf.log_likelihood(weights);
+    loss.backward();
+    const auto g = weights.gradient();
+    std::copy(g.data(), g.data() + gradient.size(), gradient.begin());
+    return loss.item();
+  };
+  LbfgsOptions lbfgs = options.lbfgs;
+  lbfgs.l1 = options.c1;
+  return minimize_lbfgs(weights_, objective, lbfgs, observer);
+}
+
+std::vector<std::int32_t> ChainTagger::tag(const SparseSequences& data) const {
+  return IndicatorChain<double>(data, features_).decode(Var<double>(tensor_of(weights_)));
+}
+
+}  // namespace tapestry

@@ -1,0 +1,95 @@
+#include <tapestry/autodiff/error.hpp>
+#include <tapestry/models/crf/chain_tagger.hpp>
+
+#include <random>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "models/temporary_folder.hpp"
+
+using namespace tapestry;
+
+namespace {
+
+/// Sentences in which the word gives the label, except for x, whose label is that of the word before.
+std::string corpus(unsigned seed, int sentences) {
+  std::mt19937 random(seed);
+  std::string text;
+  for (int s = 0; s < sentences; ++s) {
+    char label = 'A';
+    for (std::size_t i = 0; i < 2 + random() % 6; ++i) {
+      const bool same = i > 0 && random() % 3 == 0;
+      if (!same) label = "ABC"[random() % 3];
+      text += (same ? std::string("x") : std::string(1, static_cast<char>(label + 32)) + std::to_string(random() % 3)) +
+              " " + label + "\n";
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+double accuracy(const ChainTagger& tagger, const ColumnCorpus& test) {
+  const auto data = tagger.encoder().encode(test);
+  const auto labels = tagger.tag(data);
+  double right = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i) right += labels[i] == data.labels[i];
+  return right / static_cast<double>(labels.size());
+}
+
+}  // namespace
+
+TEST_CASE("ChainTagger: learns what only the chain can know; comes back from its file") {
+  const TemporaryFolder folder;
+  const auto train = read_columns(folder.write("train", corpus(1, 200))),
+             test = read_columns(folder.write("test", corpus(2, 100)));
+  ChainTagger tagger(FeatureEncoder(parse_templates("w:%x[0,0]\nb:%x[-1,0]/%x[0,0]\n")));
+  const auto result = tagger.train(train, {.c2 = 0.01});
+  CHECK(result.iterations > 3);
+  CHECK(accuracy(tagger, test) > 0.97);
+
+  tagger.save(folder.file("model"));
+  const auto loaded = ChainTagger::load(folder.file("model"));
+  CHECK(loaded.weights() == tagger.weights());
+  CHECK(loaded.features().starts == tagger.features().starts);
+  CHECK(loaded.encoder().templates().size() == 2);
+  const auto data = loaded.encoder().encode(test);
+  CHECK(loaded.tag(data) == tagger.tag(data));
+  CHECK(loaded.label(data.labels[0]) == test.cell(0, 1));
+}
+
+TEST_CASE("ChainTagger: L1 leaves most weights at zero; the same twice") {
+  const TemporaryFolder folder;
+  const auto train = read_columns(folder.write("train", corpus(1, 100)));
+  std::vector<double> first;
+  for (int run = 0; run < 2; ++run) {
+    ChainTagger tagger(FeatureEncoder(parse_templates("w:%x[0,0]\nn:%x[1,0]\nb:%x[-1,0]/%x[0,0]\n")));
+    tagger.train(train, {.c2 = 0, .c1 = 2});
+    std::size_t zeros = 0;
+    for (const double w : tagger.weights()) zeros += w == 0;
+    CHECK(zeros > tagger.weights().size() / 2);
+    CHECK(accuracy(tagger, train) > 0.95);
+    if (run == 0) first = tagger.weights();
+    CHECK(tagger.weights() == first);
+  }
+}
+
+TEST_CASE("ChainTagger: files that are none, truncated at any byte or changed in any") {
+  const TemporaryFolder folder;
+  ChainTagger tagger(FeatureEncoder(parse_templates("w:%x[0,0]\n"), Edge::padding, false));
+  tagger.train(read_columns(folder.write("train", "a A\nb B\n\nb A\n")));
+  tagger.save(folder.file("model"));
+  const std::string good = folder.read("model");
+  CHECK(ChainTagger::load(folder.file("model")).encoder().edge() == Edge::padding);
+  CHECK_FALSE(ChainTagger::load(folder.file("model")).encoder().mark_ends());
+  CHECK(contains(thrown<IoError>([&] { ChainTagger::load(folder.write("other", "something else")); }),
+                 "other: not a chain tagger"));
+  for (std::size_t i = 0; i < good.size(); i += 3) {
+    CHECK_THROWS_AS(ChainTagger::load(folder.write("cut", good.substr(0, i))), IoError);
+    std::string changed = good;
+    changed[i] = static_cast<char>(changed[i] ^ 4);
+    CHECK_THROWS_AS(ChainTagger::load(folder.write("changed", changed)), IoError);
+  }
+  CHECK_THROWS_AS(ChainTagger::load(folder.file("absent")), IoError);
+  CHECK_THROWS_AS(tagger.save(folder.file("no/model")), IoError);
+}
