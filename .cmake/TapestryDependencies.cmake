@@ -1,10 +1,15 @@
+# Also part of the installed package: what a program links with the archive.
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(xtensor REQUIRED)
-find_package(nlohmann_json 3.7 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
 pkg_check_modules(SLEEF REQUIRED IMPORTED_TARGET sleef)
+if(CMAKE_FIND_PACKAGE_NAME STREQUAL "Tapestry")
+  return()
+endif()
+
+find_package(nlohmann_json 3.7 REQUIRED)
 find_path(LAPACKE_INCLUDE_DIR lapacke.h REQUIRED)
 find_library(LAPACKE_LIBRARY lapacke REQUIRED)
 find_path(LBFGS_INCLUDE_DIR lbfgs.h REQUIRED)

@@ -3,4 +3,6 @@
 
 #include <tapestry/autodiff/configuration.hpp>
 
-int main() { std::cout << tapestry::configuration(); }
+int main() {
+  std::cout << tapestry::configuration();
+}
