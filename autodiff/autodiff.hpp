@@ -8,10 +8,12 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
+#include <tapestry/autodiff/ops/joining.hpp>
 #include <tapestry/autodiff/ops/linear.hpp>
 #include <tapestry/autodiff/ops/matmul.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/ops/slicing.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/autodiff/tensor.hpp>
 #include <tapestry/autodiff/threads.hpp>

@@ -57,6 +57,7 @@ const Registry& registry() {
     detail::register_reductions(r);
     detail::register_shaping(r);
     detail::register_matmul(r);
+    detail::register_slicing(r);
     return r;
   }();
   return all;

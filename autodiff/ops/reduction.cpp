@@ -1,70 +1,13 @@
 #include <tapestry/autodiff/ops/reduction.hpp>
 
-#include <algorithm>
 #include <array>
 
-#include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 
 namespace tapestry {
 namespace detail {
-namespace {
-
-struct MergedAxis {
-  std::int64_t extent;
-  bool summed;
-};
-
-// The axes of x, neighbours of a kind merged, outermost first.
-std::vector<MergedAxis> merge(const Shape& x, const Shape& out) {
-  std::vector<MergedAxis> axes;
-  const int missing = x.rank() - out.rank();
-  for (int i = 0; i < x.rank(); ++i) {
-    if (x[i] == 1) continue;
-    const bool summed = i < missing || out[i - missing] == 1;
-    if (!axes.empty() && axes.back().summed == summed)
-      axes.back().extent *= x[i];
-    else
-      axes.push_back({x[i], summed});
-  }
-  return axes;
-}
-
-template <class T>
-void sum_axes(const T* x, std::span<const MergedAxis> axes, std::int64_t x_elements, T* out,
-              std::int64_t out_elements) {
-  const auto& table = kernels<ElementwiseKernels<T>>();
-  if (axes.empty()) {
-    *out += *x;
-    return;
-  }
-  if (axes.size() == 1) {
-    if (axes[0].summed)
-      *out += table.sum(x, static_cast<std::size_t>(axes[0].extent));
-    else
-      table.accumulate(x, out, static_cast<std::size_t>(axes[0].extent));
-    return;
-  }
-  const std::int64_t step = x_elements / axes[0].extent;
-  const std::int64_t out_step = axes[0].summed ? 0 : out_elements / axes[0].extent;
-  for (std::int64_t i = 0; i < axes[0].extent; ++i)
-    sum_axes(x + i * step, axes.subspan(1), step, out + i * out_step, axes[0].summed ? out_elements : out_step);
-}
-
-}  // namespace
-
-template <class T>
-void sum_to(const T* x, const Shape& x_shape, T* out, const Shape& out_shape, bool accumulate) {
-  if (!accumulate) std::fill_n(out, out_shape.elements(), T(0));
-  if (x_shape.elements() == 0) return;
-  sum_axes<T>(x, merge(x_shape, out_shape), x_shape.elements(), out, out_shape.elements());
-}
-
-template void sum_to(const float*, const Shape&, float*, const Shape&, bool);
-template void sum_to(const double*, const Shape&, double*, const Shape&, bool);
-
 namespace {
 
 template <class T>

@@ -10,5 +10,21 @@ void register_elementary(Registry& r);
 void register_matmul(Registry& r);
 void register_reductions(Registry& r);
 void register_shaping(Registry& r);
+void register_slicing(Registry& r);
+
+/// A reference result of that shape, element by element: f is given the position.
+template <class F>
+Tensor<double> tabulate(const Shape& shape, F f) {
+  Tensor<double> out = empty_tensor<double>(shape);
+  std::vector<std::size_t> position(shape.size(), 0);
+  for (double& value : out) {
+    value = f(static_cast<const std::vector<std::size_t>&>(position));
+    for (int i = shape.rank() - 1; i >= 0; --i) {
+      if (++position[static_cast<std::size_t>(i)] < static_cast<std::size_t>(shape[i])) break;
+      position[static_cast<std::size_t>(i)] = 0;
+    }
+  }
+  return out;
+}
 
 }  // namespace tapestry::detail

@@ -1,35 +1,12 @@
 #include <tapestry/autodiff/ops/shaping.hpp>
 
 #include <algorithm>
-#include <cstring>
 
-#include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/operation.hpp>
-#include <tapestry/autodiff/ops/broadcast_plan.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 
 namespace tapestry {
 namespace detail {
-
-template <class T>
-void broadcast_copy(const T* x, const Shape& x_shape, T* out, const Shape& out_shape, bool accumulate) {
-  const auto& table = kernels<ElementwiseKernels<T>>();
-  const auto add = table.binary[static_cast<int>(Binary::add)];
-  const BroadcastPlan plan(x_shape, out_shape, out_shape);
-  plan.for_each_run(
-      [&](std::int64_t from, std::size_t stride, std::int64_t, std::size_t, std::int64_t to, std::int64_t n) {
-        const auto length = static_cast<std::size_t>(n);
-        if (accumulate)
-          add(x + from, stride, out + to, 1, out + to, length);
-        else if (stride == 0)
-          table.fill(x[from], out + to, length);
-        else
-          std::memcpy(out + to, x + from, length * sizeof(T));
-      });
-}
-
-template void broadcast_copy(const float*, const Shape&, float*, const Shape&, bool);
-template void broadcast_copy(const double*, const Shape&, double*, const Shape&, bool);
 
 namespace {
 
@@ -110,10 +87,62 @@ Var<T> broadcast_to(const Var<T>& x, const Shape& shape) {
   return record(std::make_unique<detail::BroadcastTo<T>>(shape), x);
 }
 
-#define TAPESTRY_INSTANTIATE(T)                                      \
-  template Var<T> reshape(const Var<T>&, const Shape&);              \
-  template Var<T> reshape(const Var<T>&, std::vector<std::int64_t>); \
-  template Var<T> broadcast_to(const Var<T>&, const Shape&);
+template <class T>
+Var<T> squeeze(const Var<T>& x, const Axes& axes) {
+  Shape shape;
+  const auto mask = axis_mask("squeeze", axes, x.rank());
+  for (int i = 0; i < x.rank(); ++i) {
+    const bool dropped = mask[static_cast<std::size_t>(i)] && (x.shape()[i] == 1 || !axes.empty());
+    if (dropped && x.shape()[i] != 1) fail<ShapeError>("squeeze", "axis ", i, " of shape ", x.shape(), " is not 1");
+    if (!dropped) shape.push_back(x.shape()[i]);
+  }
+  return reshape(x, shape);
+}
+
+template <class T>
+Var<T> expand_dims(const Var<T>& x, const Axes& axes) {
+  const int rank = x.rank() + static_cast<int>(axes.size());
+  if (axes.empty()) return x;
+  const auto mask = axis_mask("expand_dims", axes, rank);
+  Shape shape;
+  for (int i = 0, next = 0; i < rank; ++i) shape.push_back(mask[static_cast<std::size_t>(i)] ? 1 : x.shape()[next++]);
+  return reshape(x, shape);
+}
+
+template <class T>
+Var<T> tile(const Var<T>& x, const std::vector<std::int64_t>& times) {
+  const auto count = static_cast<int>(times.size());
+  const int rank = std::max(x.rank(), count);
+  Shape apart, repeated, out;
+  for (int i = 0; i < rank; ++i) {
+    const std::int64_t extent = i < rank - x.rank() ? 1 : x.shape()[i - (rank - x.rank())];
+    const std::int64_t n = i < rank - count ? 1 : times[static_cast<std::size_t>(i - (rank - count))];
+    if (n < 0) fail<ShapeError>("tile", "negative number ", n, " for shape ", x.shape());
+    if (n != 1) apart.push_back(1), repeated.push_back(n);
+    apart.push_back(extent), repeated.push_back(extent), out.push_back(n * extent);
+  }
+  return reshape(broadcast_to(reshape(x, apart), repeated), out);
+}
+
+template <class T>
+Var<T> repeat(const Var<T>& x, std::int64_t times, std::int64_t axis) {
+  if (times < 0) fail<ShapeError>("repeat", "negative number ", times, " for shape ", x.shape());
+  const int along = normalize_axis("repeat", axis, x.rank());
+  Shape apart = x.shape(), repeated = x.shape(), out = x.shape();
+  apart.insert(along + 1, 1);
+  repeated.insert(along + 1, times);
+  out[along] *= times;
+  return reshape(broadcast_to(reshape(x, apart), repeated), out);
+}
+
+#define TAPESTRY_INSTANTIATE(T)                                          \
+  template Var<T> reshape(const Var<T>&, const Shape&);                  \
+  template Var<T> reshape(const Var<T>&, std::vector<std::int64_t>);     \
+  template Var<T> broadcast_to(const Var<T>&, const Shape&);             \
+  template Var<T> squeeze(const Var<T>&, const Axes&);                   \
+  template Var<T> expand_dims(const Var<T>&, const Axes&);               \
+  template Var<T> tile(const Var<T>&, const std::vector<std::int64_t>&); \
+  template Var<T> repeat(const Var<T>&, std::int64_t, std::int64_t);
 TAPESTRY_INSTANTIATE(float)
 TAPESTRY_INSTANTIATE(double)
 #undef TAPESTRY_INSTANTIATE

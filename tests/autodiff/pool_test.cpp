@@ -34,7 +34,8 @@ TEST_CASE("pool: statistics follow what is in use, its peak and the cache") {
   CHECK(after.peak >= before.in_use + 4000000);
   CHECK(after.cached >= 4000000);
   release_cached();
-  CHECK(memory_statistics().cached < 4000000);
+  // Small blocks of earlier tests stay.
+  CHECK(memory_statistics().cached + 4000000 <= after.cached);
 }
 
 TEST_CASE("pool: blocks may be freed by another thread") {
