@@ -26,7 +26,9 @@ if(TAPESTRY_WERROR)
 endif()
 
 set(TAPESTRY_SANITIZE_FLAGS "")
+set(TAPESTRY_KERNEL_FLAGS -O3)
 if(TAPESTRY_SANITIZE)
+  set(TAPESTRY_KERNEL_FLAGS -O1 -DTAPESTRY_SANITIZED)
   set(TAPESTRY_SANITIZE_FLAGS -fsanitize=${TAPESTRY_SANITIZE} -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 endif()
 
@@ -57,7 +59,8 @@ foreach(architecture IN LISTS architectures)
   add_library(tapestry_kernels_${architecture} OBJECT ${all_kernels})
   target_compile_definitions(tapestry_kernels_${architecture} PRIVATE TAPESTRY_ARCH=${architecture})
   target_compile_options(tapestry_kernels_${architecture} PRIVATE
-    -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast ${TAPESTRY_FLAGS_${architecture}} ${TAPESTRY_WARNINGS} ${TAPESTRY_SANITIZE_FLAGS}
+    ${TAPESTRY_KERNEL_FLAGS} -fno-math-errno -fno-trapping-math -ffp-contract=fast
+    ${TAPESTRY_FLAGS_${architecture}} ${TAPESTRY_WARNINGS} ${TAPESTRY_SANITIZE_FLAGS}
     $<$<CXX_COMPILER_ID:GNU>:-Wno-psabi>)
   target_include_directories(tapestry_kernels_${architecture} PRIVATE "${TAPESTRY_INCLUDE}")
   target_include_directories(tapestry_kernels_${architecture} SYSTEM PRIVATE ${SLEEF_INCLUDE_DIRS})

@@ -8,27 +8,25 @@ namespace {
 template <class T>
 void select_loop(const T* condition, std::size_t stride_condition, const T* a, std::size_t stride_a, const T* b,
                  std::size_t stride_b, T* y, std::size_t n) {
-  for_packs<T, 2>(
-      n, [=](std::size_t i, std::size_t m, auto width) __attribute__((always_inline)) {
-        constexpr int U = decltype(width)::value;
-        const Pack<T, U> pc = load_strided<T, U>(condition, i, stride_condition, m);
-        const Pack<T, U> pa = load_strided<T, U>(a, i, stride_a, m), pb = load_strided<T, U>(b, i, stride_b, m);
-        store_some<T, U>(y + i, select(pc != T(0), pa, pb), m);
-      });
+  for_packs<T, 2>(n, [=](std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+    constexpr int U = decltype(width)::value;
+    const Pack<T, U> pc = load_strided<T, U>(condition, i, stride_condition, m);
+    const Pack<T, U> pa = load_strided<T, U>(a, i, stride_a, m), pb = load_strided<T, U>(b, i, stride_b, m);
+    store_some<T, U>(y + i, select(pc != T(0), pa, pb), m);
+  });
 }
 template <class T>
 void select_backward_loop(const T* g, const T* condition, std::size_t stride_condition, bool side, T* out,
                           std::size_t n, bool accumulate) {
-  for_packs<T, 2>(
-      n, [=](std::size_t i, std::size_t m, auto width) __attribute__((always_inline)) {
-        constexpr int U = decltype(width)::value;
-        const Pack<T, U> pc = load_strided<T, U>(condition, i, stride_condition, m);
-        const Pack<T, U> d = select(pc != T(0), like(pc, T(side ? 1 : 0)), T(side ? 0 : 1));
-        const Pack<T, U> pg = load_some<T, U>(g + i, m);
-        Pack<T, U> r = select(d != T(0), pg, T(0));
-        if (accumulate) r = r + load_some<T, U>(out + i, m);
-        store_some<T, U>(out + i, r, m);
-      });
+  for_packs<T, 2>(n, [=](std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+    constexpr int U = decltype(width)::value;
+    const Pack<T, U> pc = load_strided<T, U>(condition, i, stride_condition, m);
+    const Pack<T, U> d = select(pc != T(0), like(pc, T(side ? 1 : 0)), T(side ? 0 : 1));
+    const Pack<T, U> pg = load_some<T, U>(g + i, m);
+    Pack<T, U> r = select(d != T(0), pg, T(0));
+    if (accumulate) r = r + load_some<T, U>(out + i, m);
+    store_some<T, U>(out + i, r, m);
+  });
 }
 
 template <class T>

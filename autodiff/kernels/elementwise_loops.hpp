@@ -56,53 +56,48 @@ TAPESTRY_INLINE void no_gradient(T* out, std::size_t n, bool accumulate) {
 
 template <class T, class F>
 void unary_loop(const T* x, T* y, std::size_t n) {
-  for_packs<T, F::width>(
-      n, [=](std::size_t i, std::size_t m, auto width) __attribute__((always_inline)) {
-        constexpr int U = decltype(width)::value;
-        store_some<T, U>(y + i, F::value(load_some<T, U>(x + i, m)), m);
-      });
+  for_packs<T, F::width>(n, [=](std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+    constexpr int U = decltype(width)::value;
+    store_some<T, U>(y + i, F::value(load_some<T, U>(x + i, m)), m);
+  });
 }
 template <class T, class F>
 void unary_backward_loop(const T* g, const T* x, const T* y, T* out, std::size_t n, bool accumulate) {
   if constexpr (zero_derivative(F::id))
     no_gradient<T>(out, n, accumulate);
   else
-    for_packs<T, F::width>(
-        n, [=](std::size_t i, std::size_t m, auto width) __attribute__((always_inline)) {
-          constexpr int U = decltype(width)::value;
-          Pack<T, U> px{}, py{};
-          if constexpr (backward_reads_input(F::id)) px = load_some<T, U>(x + i, m);
-          if constexpr (backward_reads_output(F::id)) py = load_some<T, U>(y + i, m);
-          store_gradient<T, U>(load_some<T, U>(g + i, m), F::derivative(px, py), out + i, m, accumulate);
-        });
+    for_packs<T, F::width>(n, [=](std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+      constexpr int U = decltype(width)::value;
+      Pack<T, U> px{}, py{};
+      if constexpr (backward_reads_input(F::id)) px = load_some<T, U>(x + i, m);
+      if constexpr (backward_reads_output(F::id)) py = load_some<T, U>(y + i, m);
+      store_gradient<T, U>(load_some<T, U>(g + i, m), F::derivative(px, py), out + i, m, accumulate);
+    });
 }
 
 template <class T, class F>
 void parametric_loop(const T* x, T p, T q, T* y, std::size_t n) {
-  for_packs<T, F::width>(
-      n, [=](std::size_t i, std::size_t m, auto width) __attribute__((always_inline)) {
-        constexpr int U = decltype(width)::value;
-        store_some<T, U>(y + i, F::value(load_some<T, U>(x + i, m), p, q), m);
-      });
+  for_packs<T, F::width>(n, [=](std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+    constexpr int U = decltype(width)::value;
+    store_some<T, U>(y + i, F::value(load_some<T, U>(x + i, m), p, q), m);
+  });
 }
 template <class T, class F>
 void parametric_backward_loop(const T* g, const T* x, T p, T q, T* out, std::size_t n, bool accumulate) {
-  for_packs<T, F::width>(
-      n, [=](std::size_t i, std::size_t m, auto width) __attribute__((always_inline)) {
-        constexpr int U = decltype(width)::value;
-        const Pack<T, U> d = F::derivative(load_some<T, U>(x + i, m), p, q);
-        store_gradient<T, U>(load_some<T, U>(g + i, m), d, out + i, m, accumulate);
-      });
+  for_packs<T, F::width>(n, [=](std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+    constexpr int U = decltype(width)::value;
+    const Pack<T, U> d = F::derivative(load_some<T, U>(x + i, m), p, q);
+    store_gradient<T, U>(load_some<T, U>(g + i, m), d, out + i, m, accumulate);
+  });
 }
 
 template <class T, class F>
 void binary_loop(const T* a, std::size_t stride_a, const T* b, std::size_t stride_b, T* y, std::size_t n) {
-  for_packs<T, F::width>(
-      n, [=](std::size_t i, std::size_t m, auto width) __attribute__((always_inline)) {
-        constexpr int U = decltype(width)::value;
-        const Pack<T, U> pa = load_strided<T, U>(a, i, stride_a, m), pb = load_strided<T, U>(b, i, stride_b, m);
-        store_some<T, U>(y + i, F::value(pa, pb), m);
-      });
+  for_packs<T, F::width>(n, [=](std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+    constexpr int U = decltype(width)::value;
+    const Pack<T, U> pa = load_strided<T, U>(a, i, stride_a, m), pb = load_strided<T, U>(b, i, stride_b, m);
+    store_some<T, U>(y + i, F::value(pa, pb), m);
+  });
 }
 template <class T, class F, bool to_a>
 void binary_backward_loop(const T* g, const T* a, std::size_t stride_a, const T* b, std::size_t stride_b, const T* y,
@@ -110,21 +105,20 @@ void binary_backward_loop(const T* g, const T* a, std::size_t stride_a, const T*
   if constexpr (zero_derivative(F::id))
     no_gradient<T>(out, n, accumulate);
   else
-    for_packs<T, F::width>(
-        n, [=](std::size_t i, std::size_t m, auto width) __attribute__((always_inline)) {
-          constexpr int U = decltype(width)::value;
-          Pack<T, U> pa{}, pb{}, py{};
-          if constexpr (backward_reads_inputs(F::id)) {
-            pa = load_strided<T, U>(a, i, stride_a, m);
-            pb = load_strided<T, U>(b, i, stride_b, m);
-          }
-          if constexpr (backward_reads_output(F::id)) py = load_some<T, U>(y + i, m);
-          const Pack<T, U> pg = load_some<T, U>(g + i, m);
-          if constexpr (to_a)
-            store_gradient<T, U>(pg, F::derivative_a(pa, pb, py), out + i, m, accumulate);
-          else
-            store_gradient<T, U>(pg, F::derivative_b(pa, pb, py), out + i, m, accumulate);
-        });
+    for_packs<T, F::width>(n, [=](std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+      constexpr int U = decltype(width)::value;
+      Pack<T, U> pa{}, pb{}, py{};
+      if constexpr (backward_reads_inputs(F::id)) {
+        pa = load_strided<T, U>(a, i, stride_a, m);
+        pb = load_strided<T, U>(b, i, stride_b, m);
+      }
+      if constexpr (backward_reads_output(F::id)) py = load_some<T, U>(y + i, m);
+      const Pack<T, U> pg = load_some<T, U>(g + i, m);
+      if constexpr (to_a)
+        store_gradient<T, U>(pg, F::derivative_a(pa, pb, py), out + i, m, accumulate);
+      else
+        store_gradient<T, U>(pg, F::derivative_b(pa, pb, py), out + i, m, accumulate);
+    });
 }
 
 template <class T, class... F>

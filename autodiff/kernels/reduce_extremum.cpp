@@ -53,14 +53,13 @@ void reduce(const T* x, AxisView v, T* y) {
     for (std::size_t o = 0; o < v.outer; ++o) y[o] = reduce_row<T, F>(x + o * v.axis, v.axis);
     return;
   }
-  for_tiles<T, 4>(
-      v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) __attribute__((always_inline)) {
-        constexpr int U = decltype(width)::value;
-        Pack<T, U> s = splat_pack<T, U>(F::identity);
-        const T* from = x + o * v.axis * v.inner + i;
-        for (std::size_t a = 0; a < v.axis; ++a) s = F::combine(s, load_some<T, U>(from + a * v.inner, m));
-        store_some<T, U>(y + o * v.inner + i, s, m);
-      });
+  for_tiles<T, 4>(v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+    constexpr int U = decltype(width)::value;
+    Pack<T, U> s = splat_pack<T, U>(F::identity);
+    const T* from = x + o * v.axis * v.inner + i;
+    for (std::size_t a = 0; a < v.axis; ++a) s = F::combine(s, load_some<T, U>(from + a * v.inner, m));
+    store_some<T, U>(y + o * v.inner + i, s, m);
+  });
 }
 
 template <class T, class F>

@@ -19,9 +19,8 @@ void enter_scans(ReduceKernels<T>& t);
 template <class T, int U, class Body>
 TAPESTRY_INLINE void for_tiles(AxisView v, Body body) {
   for (std::size_t o = 0; o < v.outer; ++o)
-    for_packs<T, U>(
-        v.inner, [=](std::size_t i, std::size_t m, auto width)
-                     __attribute__((always_inline)) { body(o, i, m, width); });
+    for_packs<T, U>(v.inner,
+                    [=](std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE { body(o, i, m, width); });
 }
 
 /// Adds terms pairwise: what was added in blocks of equal size is merged as in a binary counter.

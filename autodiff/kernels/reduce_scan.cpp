@@ -78,38 +78,36 @@ void cumprod_backward(const T* g, const T* x, AxisView v, T* out, bool accumulat
 
 template <class T>
 void logcumsumexp(const T* x, AxisView v, T* y) {
-  for_tiles<T, 2>(
-      v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) __attribute__((always_inline)) {
-        constexpr int U = decltype(width)::value;
-        const std::size_t at = o * v.axis * v.inner + i;
-        Pack<T, U> s = splat_pack<T, U>(-infinity<T>);
-        for (std::size_t a = 0; a < v.axis; ++a) {
-          const Pack<T, U> p = load_some<T, U>(x + at + a * v.inner, m);
-          const Pack<T, U> larger = select((s > p) | (s != s), s, p);
-          const Pack<T, U> sum = larger + log1p_of_fraction(vexp(-vabs(s - p)));
-          s = select(vabs(larger) == infinity<T>, larger, sum);
-          store_some<T, U>(y + at + a * v.inner, s, m);
-        }
-      });
+  for_tiles<T, 2>(v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+    constexpr int U = decltype(width)::value;
+    const std::size_t at = o * v.axis * v.inner + i;
+    Pack<T, U> s = splat_pack<T, U>(-infinity<T>);
+    for (std::size_t a = 0; a < v.axis; ++a) {
+      const Pack<T, U> p = load_some<T, U>(x + at + a * v.inner, m);
+      const Pack<T, U> larger = select((s > p) | (s != s), s, p);
+      const Pack<T, U> sum = larger + log1p_of_fraction(vexp(-vabs(s - p)));
+      s = select(vabs(larger) == infinity<T>, larger, sum);
+      store_some<T, U>(y + at + a * v.inner, s, m);
+    }
+  });
 }
 /// R(i) = g(i) + e^(y(i) - y(i+1)) R(i+1), and the gradient is e^(x(i) - y(i)) R(i): no exponent is positive.
 template <class T>
 void logcumsumexp_backward(const T* g, const T* x, const T* y, AxisView v, T* out, bool accumulate) {
-  for_tiles<T, 2>(
-      v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) __attribute__((always_inline)) {
-        constexpr int U = decltype(width)::value;
-        Pack<T, U> r{}, next{};
-        for (std::size_t a = v.axis; a-- > 0;) {
-          const std::size_t k = (o * v.axis + a) * v.inner + i;
-          const Pack<T, U> here = load_some<T, U>(y + k, m);
-          const Pack<T, U> ratio = select(here == next, like(here, T(1)), vexp(here - next));
-          r = load_some<T, U>(g + k, m) + ratio * r;
-          next = here;
-          const Pack<T, U> p = load_some<T, U>(x + k, m);
-          const Pack<T, U> share = select(p == here, like(p, T(1)), vexp(p - here));
-          store_gradient<T, U>(select(here == -infinity<T>, T(0), r), share, out + k, m, accumulate);
-        }
-      });
+  for_tiles<T, 2>(v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+    constexpr int U = decltype(width)::value;
+    Pack<T, U> r{}, next{};
+    for (std::size_t a = v.axis; a-- > 0;) {
+      const std::size_t k = (o * v.axis + a) * v.inner + i;
+      const Pack<T, U> here = load_some<T, U>(y + k, m);
+      const Pack<T, U> ratio = select(here == next, like(here, T(1)), vexp(here - next));
+      r = load_some<T, U>(g + k, m) + ratio * r;
+      next = here;
+      const Pack<T, U> p = load_some<T, U>(x + k, m);
+      const Pack<T, U> share = select(p == here, like(p, T(1)), vexp(p - here));
+      store_gradient<T, U>(select(here == -infinity<T>, T(0), r), share, out + k, m, accumulate);
+    }
+  });
 }
 
 }  // namespace

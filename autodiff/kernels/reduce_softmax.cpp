@@ -64,12 +64,11 @@ void rows(const T* x, AxisView v, T* y) {
       y += v.axis;
     } else {
       const T log_sum = scalar_log<T>(sum);
-      for_packs<T, 4>(
-          v.axis, [=](std::size_t a, std::size_t m, auto width) __attribute__((always_inline)) {
-            constexpr int U = decltype(width)::value;
-            const Pack<T, U> d = below(load_some<T, U>(x + a, m), splat_pack<T, U>(largest));
-            store_some<T, U>(y + a, d - log_sum, m);
-          });
+      for_packs<T, 4>(v.axis, [=](std::size_t a, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+        constexpr int U = decltype(width)::value;
+        const Pack<T, U> d = below(load_some<T, U>(x + a, m), splat_pack<T, U>(largest));
+        store_some<T, U>(y + a, d - log_sum, m);
+      });
       y += v.axis;
     }
   }
@@ -77,34 +76,33 @@ void rows(const T* x, AxisView v, T* y) {
 
 template <class T, Output output>
 void columns(const T* x, AxisView v, T* y) {
-  for_tiles<T, 2>(
-      v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) __attribute__((always_inline)) {
-        constexpr int U = decltype(width)::value;
-        const T* from = x + o * v.axis * v.inner + i;
-        T* to = y + o * (output == Output::logsumexp ? 1 : v.axis) * v.inner + i;
-        Pack<T, U> largest = splat_pack<T, U>(-infinity<T>), sum{};
-        for (std::size_t a = 0; a < v.axis; ++a) {
-          const Pack<T, U> p = load_some<T, U>(from + a * v.inner, m);
-          largest = select(largest > p, largest, select(p == p, p, largest));
-        }
-        for (std::size_t a = 0; a < v.axis; ++a) {
-          const Pack<T, U> e = vexp(below(load_some<T, U>(from + a * v.inner, m), largest));
-          if constexpr (output == Output::softmax) store_some<T, U>(to + a * v.inner, e, m);
-          sum = sum + e;
-        }
-        const Bits<T, U> impossible = (largest == -infinity<T>)&(sum == sum);
-        if constexpr (output == Output::logsumexp) {
-          store_some<T, U>(to, largest + vlog(sum), m);
-        } else if constexpr (output == Output::softmax) {
-          const Pack<T, U> scale = select(impossible, T(0), T(1) / sum);
-          for (std::size_t a = 0; a < v.axis; ++a)
-            store_some<T, U>(to + a * v.inner, load_some<T, U>(to + a * v.inner, m) * scale, m);
-        } else {
-          const Pack<T, U> log_sum = select(impossible, infinity<T>, vlog(sum));
-          for (std::size_t a = 0; a < v.axis; ++a)
-            store_some<T, U>(to + a * v.inner, below(load_some<T, U>(from + a * v.inner, m), largest) - log_sum, m);
-        }
-      });
+  for_tiles<T, 2>(v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+    constexpr int U = decltype(width)::value;
+    const T* from = x + o * v.axis * v.inner + i;
+    T* to = y + o * (output == Output::logsumexp ? 1 : v.axis) * v.inner + i;
+    Pack<T, U> largest = splat_pack<T, U>(-infinity<T>), sum{};
+    for (std::size_t a = 0; a < v.axis; ++a) {
+      const Pack<T, U> p = load_some<T, U>(from + a * v.inner, m);
+      largest = select(largest > p, largest, select(p == p, p, largest));
+    }
+    for (std::size_t a = 0; a < v.axis; ++a) {
+      const Pack<T, U> e = vexp(below(load_some<T, U>(from + a * v.inner, m), largest));
+      if constexpr (output == Output::softmax) store_some<T, U>(to + a * v.inner, e, m);
+      sum = sum + e;
+    }
+    const Bits<T, U> impossible = (largest == -infinity<T>)&(sum == sum);
+    if constexpr (output == Output::logsumexp) {
+      store_some<T, U>(to, largest + vlog(sum), m);
+    } else if constexpr (output == Output::softmax) {
+      const Pack<T, U> scale = select(impossible, T(0), T(1) / sum);
+      for (std::size_t a = 0; a < v.axis; ++a)
+        store_some<T, U>(to + a * v.inner, load_some<T, U>(to + a * v.inner, m) * scale, m);
+    } else {
+      const Pack<T, U> log_sum = select(impossible, infinity<T>, vlog(sum));
+      for (std::size_t a = 0; a < v.axis; ++a)
+        store_some<T, U>(to + a * v.inner, below(load_some<T, U>(from + a * v.inner, m), largest) - log_sum, m);
+    }
+  });
 }
 
 template <class T, Output output>
@@ -118,25 +116,23 @@ void logsumexp_backward(const T* g, const T* x, const T* y, AxisView v, T* out, 
     for (std::size_t o = 0; o < v.outer; ++o) {
       const T go = y[o] == -infinity<T> ? T(0) : g[o], yo = y[o];
       const std::size_t at = o * v.axis;
-      for_packs<T, 4>(
-          v.axis, [=](std::size_t a, std::size_t m, auto width) __attribute__((always_inline)) {
-            constexpr int U = decltype(width)::value;
-            const Pack<T, U> e = vexp(below(load_some<T, U>(x + at + a, m), splat_pack<T, U>(yo)));
-            store_gradient<T, U>(splat_pack<T, U>(go), e, out + at + a, m, accumulate);
-          });
+      for_packs<T, 4>(v.axis, [=](std::size_t a, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+        constexpr int U = decltype(width)::value;
+        const Pack<T, U> e = vexp(below(load_some<T, U>(x + at + a, m), splat_pack<T, U>(yo)));
+        store_gradient<T, U>(splat_pack<T, U>(go), e, out + at + a, m, accumulate);
+      });
     }
     return;
   }
-  for_tiles<T, 2>(
-      v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) __attribute__((always_inline)) {
-        constexpr int U = decltype(width)::value;
-        const Pack<T, U> py = load_some<T, U>(y + o * v.inner + i, m);
-        const Pack<T, U> pg = select(py == -infinity<T>, T(0), load_some<T, U>(g + o * v.inner + i, m));
-        for (std::size_t a = 0; a < v.axis; ++a) {
-          const std::size_t at = (o * v.axis + a) * v.inner + i;
-          store_gradient<T, U>(pg, vexp(below(load_some<T, U>(x + at, m), py)), out + at, m, accumulate);
-        }
-      });
+  for_tiles<T, 2>(v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+    constexpr int U = decltype(width)::value;
+    const Pack<T, U> py = load_some<T, U>(y + o * v.inner + i, m);
+    const Pack<T, U> pg = select(py == -infinity<T>, T(0), load_some<T, U>(g + o * v.inner + i, m));
+    for (std::size_t a = 0; a < v.axis; ++a) {
+      const std::size_t at = (o * v.axis + a) * v.inner + i;
+      store_gradient<T, U>(pg, vexp(below(load_some<T, U>(x + at, m), py)), out + at, m, accumulate);
+    }
+  });
 }
 
 /// The two differ in what is summed (g y, or g) and in what is taken off (y sum, or e^y sum).
@@ -165,32 +161,30 @@ void normalise_backward(const T* g, const T* y, AxisView v, T* out, bool accumul
         rest = rest + term<T, logarithmic, 1>(pg, py);
       }
       const T sum = horizontal_sum<T>(((s.v[0] + s.v[1]) + (s.v[2] + s.v[3])) + rest.v[0]);
-      for_packs<T, 4>(
-          v.axis, [=](std::size_t a, std::size_t m, auto width) __attribute__((always_inline)) {
-            constexpr int U = decltype(width)::value;
-            Pack<T, U> r = centred<T, logarithmic, U>(load_some<T, U>(g + at + a, m), load_some<T, U>(y + at + a, m),
-                                                      splat_pack<T, U>(sum));
-            if (accumulate) r = r + load_some<T, U>(out + at + a, m);
-            store_some<T, U>(out + at + a, r, m);
-          });
+      for_packs<T, 4>(v.axis, [=](std::size_t a, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+        constexpr int U = decltype(width)::value;
+        Pack<T, U> r = centred<T, logarithmic, U>(load_some<T, U>(g + at + a, m), load_some<T, U>(y + at + a, m),
+                                                  splat_pack<T, U>(sum));
+        if (accumulate) r = r + load_some<T, U>(out + at + a, m);
+        store_some<T, U>(out + at + a, r, m);
+      });
     }
     return;
   }
-  for_tiles<T, 2>(
-      v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) __attribute__((always_inline)) {
-        constexpr int U = decltype(width)::value;
-        const std::size_t at = o * v.axis * v.inner + i;
-        Pack<T, U> sum{};
-        for (std::size_t a = 0; a < v.axis; ++a)
-          sum = sum + term<T, logarithmic, U>(load_some<T, U>(g + at + a * v.inner, m),
-                                              load_some<T, U>(y + at + a * v.inner, m));
-        for (std::size_t a = 0; a < v.axis; ++a) {
-          const std::size_t k = at + a * v.inner;
-          Pack<T, U> r = centred<T, logarithmic, U>(load_some<T, U>(g + k, m), load_some<T, U>(y + k, m), sum);
-          if (accumulate) r = r + load_some<T, U>(out + k, m);
-          store_some<T, U>(out + k, r, m);
-        }
-      });
+  for_tiles<T, 2>(v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+    constexpr int U = decltype(width)::value;
+    const std::size_t at = o * v.axis * v.inner + i;
+    Pack<T, U> sum{};
+    for (std::size_t a = 0; a < v.axis; ++a)
+      sum = sum +
+            term<T, logarithmic, U>(load_some<T, U>(g + at + a * v.inner, m), load_some<T, U>(y + at + a * v.inner, m));
+    for (std::size_t a = 0; a < v.axis; ++a) {
+      const std::size_t k = at + a * v.inner;
+      Pack<T, U> r = centred<T, logarithmic, U>(load_some<T, U>(g + k, m), load_some<T, U>(y + k, m), sum);
+      if (accumulate) r = r + load_some<T, U>(out + k, m);
+      store_some<T, U>(out + k, r, m);
+    }
+  });
 }
 
 }  // namespace

@@ -75,15 +75,14 @@ TAPESTRY_INLINE void sum_loop(const T* x, const T* z, AxisView v, T* y, bool acc
     }
     return;
   }
-  for_tiles<T, 8>(
-      v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) __attribute__((always_inline)) {
-        constexpr int U = decltype(width)::value;
-        const std::size_t at = o * v.axis * v.inner + i;
-        Pack<T, U> s = sum_of_tile<T, F, U>(x + at, z + at, v.axis, v.inner, m);
-        T* to = y + o * v.inner + i;
-        if (accumulate) s = s + load_some<T, U>(to, m);
-        store_some<T, U>(to, s, m);
-      });
+  for_tiles<T, 8>(v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
+    constexpr int U = decltype(width)::value;
+    const std::size_t at = o * v.axis * v.inner + i;
+    Pack<T, U> s = sum_of_tile<T, F, U>(x + at, z + at, v.axis, v.inner, m);
+    T* to = y + o * v.inner + i;
+    if (accumulate) s = s + load_some<T, U>(to, m);
+    store_some<T, U>(to, s, m);
+  });
 }
 template <class T>
 void sum(const T* x, AxisView v, T* y, bool accumulate) {

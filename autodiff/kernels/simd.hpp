@@ -42,7 +42,13 @@ using Mask = typename VectorOf<T>::mask;
 template <class T>
 inline constexpr std::size_t lanes = vector_bytes / sizeof(T);
 
-#define TAPESTRY_INLINE static inline __attribute__((always_inline))
+// With a sanitizer's checks in every operation, forced inlining would make functions that compile for minutes.
+#if defined(TAPESTRY_SANITIZED)
+#define TAPESTRY_ALWAYS_INLINE
+#else
+#define TAPESTRY_ALWAYS_INLINE __attribute__((always_inline))
+#endif
+#define TAPESTRY_INLINE static inline TAPESTRY_ALWAYS_INLINE
 
 template <class T>
 TAPESTRY_INLINE Vec<T> load(const T* p) {
