@@ -2,6 +2,7 @@
 
 #include <tapestry/autodiff/check_gradients.hpp>
 #include <tapestry/autodiff/checkpoint.hpp>
+#include <tapestry/autodiff/configuration.hpp>
 #include <tapestry/autodiff/custom.hpp>
 #include <tapestry/autodiff/derivatives.hpp>
 #include <tapestry/autodiff/error.hpp>
@@ -16,5 +17,6 @@
 #include <tapestry/autodiff/ops/slicing.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/autodiff/tensor.hpp>
+#include <tapestry/autodiff/tensor_io.hpp>
 #include <tapestry/autodiff/threads.hpp>
 #include <tapestry/autodiff/variable.hpp>

@@ -101,9 +101,9 @@ struct Threads {
 TEST_CASE_TEMPLATE("gemm: all shapes, transposes, leading dimensions and factors agree with the sum", T, float,
                    double) {
   int64_t wrong = 0;
-  for (const int64_t m : {0, 1, 2, 3, 5, 8, 16, 17, 40})
-    for (const int64_t n : {0, 1, 2, 3, 4, 7, 8, 9, 16, 17, 33})
-      for (const int64_t k : {0, 1, 2, 4, 16, 23, 64, 65})
+  for (const int64_t m : {0, 1, 3, 4, 8, 17, 33})
+    for (const int64_t n : {0, 1, 2, 3, 4, 8, 9, 16, 17})
+      for (const int64_t k : {0, 1, 4, 23, 64, 65})
         for (int flags = 0; flags < 8; ++flags)
           for (const auto& [alpha, beta] : {std::pair<T, T>{1, 0}, {T(-0.5), 1}, {2, T(0.25)}, {0, 0}, {0, T(0.5)}}) {
             const Case<T> s{(flags & 1) != 0, (flags & 2) != 0, m, n, k, flags & 4 ? 3 : 0, alpha, beta};
@@ -157,18 +157,18 @@ TEST_CASE_TEMPLATE("gemm: the same bits for any number of threads, on every core
     if (core != original && !detail::switch_blas_core(core)) continue;
     for (const auto& [m, n, k] : {Extents{128, 512, 99},
                                   {32, 509, 331},
-                                  {787, 128, 32},
+                                  {787, 130, 32},
                                   {201, 203, 97},
                                   {1000, 67, 70},
                                   {3, 5000, 211},
-                                  {1, 3001, 701},
-                                  {3001, 1, 701}})
+                                  {1, 1001, 701},
+                                  {1001, 1, 701}})
       for (int flags = 0; flags < 4; ++flags) {
         const Case<T> s{(flags & 1) != 0, (flags & 2) != 0, m, n, k, flags == 3 ? 5 : 0, T(1), flags & 1 ? T(1) : T(0)};
         const auto a = random_values<T>(s.size_a(), 5), b = random_values<T>(s.size_b(), 6);
         const std::vector<T> before(static_cast<std::size_t>(s.size_c()), T(0.5));
         std::vector<T> one;
-        for (const int count : {1, 2, 3}) {
+        for (const int count : {1, 2}) {
           const Threads scope(count);
           std::vector<T> c = before;
           detail::gemm(s.trans_a, s.trans_b, m, n, k, s.alpha, a.data(), s.lda(), b.data(), s.ldb(), s.beta, c.data(),
