@@ -9,7 +9,7 @@
 namespace tapestry {
 
 struct CliqueTreeOptions {
-  EliminationOptions order;
+  EliminationOptions order = {};
   /// What the tables may need, in bytes; beyond it the constructor throws before they are allocated.
   double memory_limit = 4294967296.0;
 };

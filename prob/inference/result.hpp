@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include <tapestry/autodiff/variable.hpp>
+
+namespace tapestry {
+
+/// What a number given as log-partition is.
+enum class BoundKind { exact, lower_bound, upper_bound, estimate };
+
+/// How an inference went. Iterations are sweeps over all messages, beliefs or variables.
+struct InferenceTrace {
+  std::vector<double> residual;  ///< largest change of a probability in each iteration
+  std::vector<double> bound;     ///< log-partition (of the first batch element) after each iteration, where computed
+  std::int64_t iterations = 0;
+  std::int64_t updates = 0;  ///< messages, beliefs or single variables computed
+  double seconds = 0;
+  bool oscillates = false;  ///< the residual stopped to shrink: more iterations will not help without damping
+};
+
+/// The result of any inference method. Everything on the tape is differentiable with respect to the graph's potentials.
+template <class T>
+struct InferenceResult {
+  /// Marginals of each variable group: [shape..., K], or [batch, shape..., K]. Empty where evidence is impossible.
+  std::vector<Var<T>> variables;
+  /// Marginals of each factor group, in the shape of its table: [factors, table], or [batch, factors, table]; for kinds
+  /// other than tables the probability of each potential's applying. Empty where the method has none.
+  std::vector<Var<T>> factors;
+  /// Shape [] or [batch].
+  Var<T> log_partition;
+  BoundKind kind = BoundKind::estimate;
+  /// A probable assignment [variables] or [batch, variables], and its score, where the method gives one.
+  std::optional<IndexTensor> assignment;
+  Var<T> assignment_score;
+  /// Standard errors of the variables' marginals, where the method samples.
+  std::vector<Tensor<T>> standard_errors;
+  InferenceTrace trace;
+  bool converged = true;
+  /// Whether some assignment agrees with evidence and factors (in all of the batch). If not, log_partition is -inf.
+  bool possible = true;
+};
+
+}  // namespace tapestry
