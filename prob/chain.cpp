@@ -299,13 +299,13 @@ IndexTensor chain_sample(const ChainPotentials<T>& potentials, const Tensor<T>& 
   return out;
 }
 
-#define TAPESTRY_INSTANTIATE(T)                                                    \
-  template Var<T> chain_log_partition(const ChainPotentials<T>&);                  \
-  template ChainMarginals<T> chain_marginals(const ChainPotentials<T>&);           \
-  template Var<T> chain_entropy(const ChainPotentials<T>&);                        \
-  template Var<T> chain_score(const ChainPotentials<T>&, const Indices&);          \
-  template ChainBest<T> chain_viterbi(const ChainPotentials<T>&);                  \
-  template ChainBest<T> chain_k_best(const ChainPotentials<T>&, int);              \
+#define TAPESTRY_INSTANTIATE(T)                                           \
+  template Var<T> chain_log_partition(const ChainPotentials<T>&);         \
+  template ChainMarginals<T> chain_marginals(const ChainPotentials<T>&);  \
+  template Var<T> chain_entropy(const ChainPotentials<T>&);               \
+  template Var<T> chain_score(const ChainPotentials<T>&, const Indices&); \
+  template ChainBest<T> chain_viterbi(const ChainPotentials<T>&);         \
+  template ChainBest<T> chain_k_best(const ChainPotentials<T>&, int);     \
   template IndexTensor chain_sample(const ChainPotentials<T>&, const Tensor<T>&);
 TAPESTRY_INSTANTIATE(float)
 TAPESTRY_INSTANTIATE(double)

@@ -63,5 +63,4 @@ ChainBest<T> chain_k_best(const ChainPotentials<T>& potentials, int k);
 template <class T>
 IndexTensor chain_sample(const ChainPotentials<T>& potentials, const Tensor<T>& uniforms);
 
-
 }  // namespace tapestry

@@ -35,9 +35,8 @@ void ChainEngine<T>::forward(const ChainInput<T>& in, T* log_partition, bool kee
   in_ = in;
   layout_ = kernels_->layout(in);
   T* prepared = prepared_.reserve(layout_.matrices * layout_.prepared_matrix);
-  split(layout_.matrices, in.states * in.states, [&](std::size_t first, std::size_t last, std::size_t) {
-    kernels_->prepare(in, first, last, prepared);
-  });
+  split(layout_.matrices, in.states * in.states,
+        [&](std::size_t first, std::size_t last, std::size_t) { kernels_->prepare(in, first, last, prepared); });
   const std::size_t unit = keep ? layout_.saved_block : layout_.transient_block;
   T* saved = saved_.reserve(layout_.blocks * unit);
   split(layout_.blocks, layout_.rows * step_cost(in), [&](std::size_t first, std::size_t last, std::size_t) {
@@ -96,16 +95,15 @@ void ChainEngine<T>::curvature(const T* g, const T* direction_unary, const T* di
   const bool serial = tangent_transitions != nullptr && !own && in.step_stride != 0;
   PoolBuffer<T> partial(copies ? chunks * elements : 0);
   if (copies) std::fill_n(partial.data(), chunks * elements, T(0));
-  parallel_for(static_cast<std::int64_t>(in.batch), static_cast<std::int64_t>(serial ? in.batch : grain),
-               [&](std::int64_t begin, std::int64_t end, std::int64_t chunk) {
-                 PoolBuffer<T> scratch(layout_.sequence_scratch);
-                 kernels_->curvature(
-                     in, prepared_.data(), saved_.data(), g, direction_unary, direction_transitions,
-                     static_cast<std::size_t>(begin), static_cast<std::size_t>(end), tangent_log_partition,
-                     tangent_unary,
-                     copies ? partial.data() + static_cast<std::size_t>(chunk) * elements : tangent_transitions,
-                     scratch.data());
-               });
+  parallel_for(
+      static_cast<std::int64_t>(in.batch), static_cast<std::int64_t>(serial ? in.batch : grain),
+      [&](std::int64_t begin, std::int64_t end, std::int64_t chunk) {
+        PoolBuffer<T> scratch(layout_.sequence_scratch);
+        kernels_->curvature(
+            in, prepared_.data(), saved_.data(), g, direction_unary, direction_transitions,
+            static_cast<std::size_t>(begin), static_cast<std::size_t>(end), tangent_log_partition, tangent_unary,
+            copies ? partial.data() + static_cast<std::size_t>(chunk) * elements : tangent_transitions, scratch.data());
+      });
   for (std::size_t n = 0; copies && n < chunks * elements; ++n) tangent_transitions[n % elements] += partial.data()[n];
 }
 

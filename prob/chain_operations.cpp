@@ -153,12 +153,12 @@ void ChainCurvature<T>::forward(Forward<T>& context) {
   write_ends(form_, in, context, 1);
 }
 
-#define TAPESTRY_INSTANTIATE(T)                                                                                     \
-  template ChainForm chain_form(std::string_view, const ChainPotentials<T>&);                                       \
-  template std::vector<Var<T>> chain_inputs(const ChainPotentials<T>&);                                             \
-  template ChainInput<T> chain_input(const ChainForm&, const Shape&, const Shape&, std::span<const T* const>);      \
-  template void add_ends(const ChainInput<T>&, const T*, T*, T*);                                                   \
-  template class ChainGradient<T>;                                                                                  \
+#define TAPESTRY_INSTANTIATE(T)                                                                                \
+  template ChainForm chain_form(std::string_view, const ChainPotentials<T>&);                                  \
+  template std::vector<Var<T>> chain_inputs(const ChainPotentials<T>&);                                        \
+  template ChainInput<T> chain_input(const ChainForm&, const Shape&, const Shape&, std::span<const T* const>); \
+  template void add_ends(const ChainInput<T>&, const T*, T*, T*);                                              \
+  template class ChainGradient<T>;                                                                             \
   template class ChainCurvature<T>;
 TAPESTRY_INSTANTIATE(float)
 TAPESTRY_INSTANTIATE(double)

@@ -92,7 +92,8 @@ void GridBeliefPropagationEngine<T>::backward(const T* grad_log_marginals, T* gr
       for (std::size_t j = 0; j < K; ++j) {
         T sum = 0;
         for (std::size_t c = 0; c < chunks; ++c)
-          sum += pairs.data()[c * 4 * square + forward + i * K + j] + pairs.data()[c * 4 * square + backward + j * K + i];
+          sum +=
+              pairs.data()[c * 4 * square + forward + i * K + j] + pairs.data()[c * 4 * square + backward + j * K + i];
         grad[i * K + j] = sum * potentials_.data()[forward + i * K + j];
       }
   }

@@ -207,7 +207,8 @@ void forward_block(const ChainInput<T>& in, const T* prepared, std::size_t first
           }
   }
   for (std::size_t r = 0; r < rows; ++r) {
-    if (certificates[r].wanted && double(-max_lanes<T>(-smallest[r])[0]) < certificates[r].threshold) block.mode[r] = T(2);
+    if (certificates[r].wanted && double(-max_lanes<T>(-smallest[r])[0]) < certificates[r].threshold)
+      block.mode[r] = T(2);
     if (block.mode_of(r) == ChainMode::logarithmic) {
       // The whole row is rewritten, with what it was not: logarithms.
       chain_log_forward(in, first + r, block, r, log_partition + first + r);

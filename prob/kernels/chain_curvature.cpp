@@ -6,8 +6,12 @@
 namespace tapestry::detail::TAPESTRY_ARCH {
 namespace {
 
-TAPESTRY_INLINE float log_of(float x) { return __builtin_logf(x); }
-TAPESTRY_INLINE double log_of(double x) { return __builtin_log(x); }
+TAPESTRY_INLINE float log_of(float x) {
+  return __builtin_logf(x);
+}
+TAPESTRY_INLINE double log_of(double x) {
+  return __builtin_log(x);
+}
 
 template <class T>
 TAPESTRY_INLINE T exp_of(T x) {
@@ -63,12 +67,12 @@ void chain_curvature(const ChainInput<T>& in, const T* prepared, const T* saved,
                      T* tangent_unary, T* tangent_transitions, T* scratch) {
   const ChainLayout layout = chain_layout(in);
   const std::size_t K = in.states, width = padded<T>(K);
-  T* tangents = scratch;                      // of log alpha, [steps][width]
-  T* high = scratch + in.steps * width;       // for Incoming
-  T* beta = high + width;                     // scaled, or its logarithm
-  T* ratio = beta + width;                    // pairwise = alpha[i] * E[i, j] * ratio[j], or its logarithm
-  T* tangent_ratio = ratio + width;           // of log ratio
-  T* tangent_beta = tangent_ratio + width;    // of log beta
+  T* tangents = scratch;                    // of log alpha, [steps][width]
+  T* high = scratch + in.steps * width;     // for Incoming
+  T* beta = high + width;                   // scaled, or its logarithm
+  T* ratio = beta + width;                  // pairwise = alpha[i] * E[i, j] * ratio[j], or its logarithm
+  T* tangent_ratio = ratio + width;         // of log ratio
+  T* tangent_beta = tangent_ratio + width;  // of log beta
   T* marginal = tangent_beta + width;
   for (std::size_t b = first; b < last; ++b) {
     const ChainBlock<T> block = block_of(in, layout, saved, b);
@@ -93,9 +97,10 @@ void chain_curvature(const ChainInput<T>& in, const T* prepared, const T* saved,
           for (std::size_t i = 0; i < K; ++i) {
             const Vec<T> w = incoming.weights(i, j);
             sum += w;
-            mean += w * (tangents[(t - 1) * width + i] +
-                         direction_at(direction_transitions,
-                                      static_cast<std::size_t>(matrix_of(in, b, t) - in.transitions) + i * K + j, K - j));
+            mean +=
+                w * (tangents[(t - 1) * width + i] +
+                     direction_at(direction_transitions,
+                                  static_cast<std::size_t>(matrix_of(in, b, t) - in.transitions) + i * K + j, K - j));
           }
           mean *= inverse_or_zero<T>(sum);
         }
@@ -150,18 +155,18 @@ void chain_curvature(const ChainInput<T>& in, const T* prepared, const T* saved,
         if (logarithmic) {
           shift = splat<T>(-infinity<T>);
           for (std::size_t j = 0; j < K; j += lanes<T>)
-            shift = vmax<T>(load_partial<T>(matrix + i * stride + j, K - j, -infinity<T>) +
-                                load_partial<T>(ratio + j, K - j, T(0)),
-                            shift);
+            shift = vmax<T>(
+                load_partial<T>(matrix + i * stride + j, K - j, -infinity<T>) + load_partial<T>(ratio + j, K - j, T(0)),
+                shift);
           shift = max_lanes<T>(shift);
           if (shift[0] == -infinity<T>) shift = Vec<T>{};
         }
         Vec<T> weights{}, tangent{};
         for (std::size_t j = 0; j < K; j += lanes<T>) {
           const Vec<T> r = load_partial<T>(ratio + j, K - j, T(0));
-          const Vec<T> w = logarithmic
-                               ? exp_nonpositive(load_partial<T>(matrix + i * stride + j, K - j, -infinity<T>) + r - shift)
-                               : load<T>(matrix + i * stride + j) * r;
+          const Vec<T> w =
+              logarithmic ? exp_nonpositive(load_partial<T>(matrix + i * stride + j, K - j, -infinity<T>) + r - shift)
+                          : load<T>(matrix + i * stride + j) * r;
           weights += w;
           tangent += w * (load_partial<T>(tangent_ratio + j, K - j, T(0)) +
                           direction_at(direction_transitions, place + i * K + j, K - j));
@@ -177,9 +182,10 @@ void chain_curvature(const ChainInput<T>& in, const T* prepared, const T* saved,
           for (std::size_t j = 0; j < K; j += lanes<T>) {
             const Vec<T> r = load_partial<T>(ratio + j, K - j, T(0));
             const Vec<T> p =
-                logarithmic ? exp_nonpositive(vmin<T>(
-                                  load_partial<T>(matrix + i * stride + j, K - j, -infinity<T>) + r + previous[i], Vec<T>{}))
-                            : load<T>(matrix + i * stride + j) * r * previous[i];
+                logarithmic
+                    ? exp_nonpositive(vmin<T>(
+                          load_partial<T>(matrix + i * stride + j, K - j, -infinity<T>) + r + previous[i], Vec<T>{}))
+                    : load<T>(matrix + i * stride + j) * r * previous[i];
             const Vec<T> x = load_partial<T>(tangent_ratio + j, K - j, T(0)) +
                              direction_at(direction_transitions, place + i * K + j, K - j) +
                              tangents[(t - 1) * width + i] - T(pair_mean);
@@ -255,9 +261,9 @@ void chain_entropy(const ChainInput<T>& in, const T* prepared, const T* saved, s
   }
 }
 
-#define TAPESTRY_INSTANTIATE(T)                                                                                        \
-  template void chain_curvature(const ChainInput<T>&, const T*, const T*, const T*, const T*, const T*, std::size_t,   \
-                                std::size_t, T*, T*, T*, T*);                                                          \
+#define TAPESTRY_INSTANTIATE(T)                                                                                      \
+  template void chain_curvature(const ChainInput<T>&, const T*, const T*, const T*, const T*, const T*, std::size_t, \
+                                std::size_t, T*, T*, T*, T*);                                                        \
   template void chain_entropy(const ChainInput<T>&, const T*, const T*, std::size_t, std::size_t, T*, T*);
 TAPESTRY_INSTANTIATE(float)
 TAPESTRY_INSTANTIATE(double)

@@ -198,11 +198,11 @@ void chain_sample(const ChainInput<T>& in, const T* prepared, const T* saved, co
   }
 }
 
-#define TAPESTRY_INSTANTIATE(T)                                                                                        \
-  template void chain_best(const ChainInput<T>&, std::size_t, std::size_t, std::int64_t*, T*, T*);                     \
-  template void chain_best_k(const ChainInput<T>&, std::size_t, std::size_t, std::int64_t*, T*, double*,               \
-                             std::int64_t*);                                                                           \
-  template void chain_sample(const ChainInput<T>&, const T*, const T*, const T*, std::size_t, std::size_t,             \
+#define TAPESTRY_INSTANTIATE(T)                                                                            \
+  template void chain_best(const ChainInput<T>&, std::size_t, std::size_t, std::int64_t*, T*, T*);         \
+  template void chain_best_k(const ChainInput<T>&, std::size_t, std::size_t, std::int64_t*, T*, double*,   \
+                             std::int64_t*);                                                               \
+  template void chain_sample(const ChainInput<T>&, const T*, const T*, const T*, std::size_t, std::size_t, \
                              std::size_t, std::int64_t*, T*);
 TAPESTRY_INSTANTIATE(float)
 TAPESTRY_INSTANTIATE(double)

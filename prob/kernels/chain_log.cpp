@@ -3,8 +3,12 @@
 namespace tapestry::detail::TAPESTRY_ARCH {
 namespace {
 
-TAPESTRY_INLINE float log_of(float x) { return __builtin_logf(x); }
-TAPESTRY_INLINE double log_of(double x) { return __builtin_log(x); }
+TAPESTRY_INLINE float log_of(float x) {
+  return __builtin_logf(x);
+}
+TAPESTRY_INLINE double log_of(double x) {
+  return __builtin_log(x);
+}
 
 template <class T>
 TAPESTRY_INLINE Vec<T> finite_or_zero(Vec<T> x) {
@@ -73,7 +77,8 @@ void chain_log_backward(const ChainInput<T>& in, std::size_t b, const ChainBlock
     for (std::size_t k = 0; k < K; k += lanes<T>) {
       const Vec<T> x = load<T>(beta + k) - excess;
       store<T>(beta + k, x);
-      store_partial<T>(grad_unary + t * K + k, exp_nonpositive(vmin<T>(load<T>(alpha + k) + x, splat<T>(T(0)))) * g, K - k);
+      store_partial<T>(grad_unary + t * K + k, exp_nonpositive(vmin<T>(load<T>(alpha + k) + x, splat<T>(T(0)))) * g,
+                       K - k);
     }
     if (t == 0) break;
     T* step = ratio + (t * block.rows + row) * width;

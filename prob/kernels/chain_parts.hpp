@@ -56,8 +56,13 @@ struct ChainBlock {
   T *alpha, *unary, *inverse, *mode;
 
   ChainBlock(T* base, std::size_t rows_, std::size_t states, std::size_t kept_)
-      : rows(rows_), width(padded<T>(states)), kept(kept_), alpha(base), unary(alpha + kept * rows * width),
-        inverse(unary + kept * rows * width), mode(inverse + (kept * rows + 15) / 16 * 16) {}
+      : rows(rows_),
+        width(padded<T>(states)),
+        kept(kept_),
+        alpha(base),
+        unary(alpha + kept * rows * width),
+        inverse(unary + kept * rows * width),
+        mode(inverse + (kept * rows + 15) / 16 * 16) {}
   static std::size_t elements(std::size_t rows, std::size_t width, std::size_t kept) {
     return 2 * kept * rows * width + (kept * rows + 15) / 16 * 16 + 16;
   }

@@ -86,8 +86,8 @@ void start(const GridShape& grid, std::size_t first, std::size_t last, T* messag
 
 /// unary times the messages from everywhere but where the new one goes to: what comes from the right goes left.
 template <class T, std::size_t n>
-TAPESTRY_INLINE void cavity(std::size_t direction, std::size_t K, const GridPlanes& p, const T* unary, const T* messages,
-                            Vec<T> (&out)[n]) {
+TAPESTRY_INLINE void cavity(std::size_t direction, std::size_t K, const GridPlanes& p, const T* unary,
+                            const T* messages, Vec<T> (&out)[n]) {
   const std::size_t opposite = direction ^ 1;
   const T* a = messages + (opposite == 0 ? 1 : 0) * p.total;
   const T* b = messages + (opposite <= 1 ? 2 : 1) * p.total;
@@ -185,7 +185,8 @@ void beliefs_backward(const GridShape& grid, const T* unary, const T* messages, 
         const Vec<T> g = load<T>(grad_unary + place) - belief[k] * inverse * total;
         store<T>(grad_unary + place, g);
         for (std::size_t d = 0; d < 4; ++d)
-          store<T>(grad_messages + d * p.total + place, g * inverse_or_zero<T>(load<T>(messages + d * p.total + place)));
+          store<T>(grad_messages + d * p.total + place,
+                   g * inverse_or_zero<T>(load<T>(messages + d * p.total + place)));
       }
     }
   }

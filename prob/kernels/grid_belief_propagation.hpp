@@ -31,8 +31,8 @@ struct GridBeliefPropagationKernels {
   /// those of the log-marginals.
   void (*beliefs_backward)(const GridShape& grid, const T* unary, const T* messages, const T* grad_log_marginals,
                            std::size_t first, std::size_t last, T* grad_messages, T* grad_unary);
-  /// From the gradients of `next` to those of `messages`; adds to grad_unary and to grad_potentials (four matrices as in
-  /// prepare, gradient of the exponentials). scratch: 4 * states * planes.plane + states * states * 64 / sizeof(T).
+  /// From the gradients of `next` to those of `messages`; adds to grad_unary and to grad_potentials (four matrices as
+  /// in prepare, gradient of the exponentials). scratch: 4 * states * planes.plane + states * states * 64 / sizeof(T).
   void (*step_backward)(const GridShape& grid, const T* potentials, const T* unary, T damping, const T* messages,
                         const T* grad_next, std::size_t first, std::size_t last, T* grad_messages, T* grad_unary,
                         T* grad_potentials, T* scratch);

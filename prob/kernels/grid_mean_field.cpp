@@ -65,7 +65,7 @@ TAPESTRY_INLINE void product_panel(const T* a, std::size_t n, const T* x, const 
 }
 
 template <class T, std::size_t rows>
-TAPESTRY_INLINE void product_rows(const T* a, std::size_t n, const T* x, const T* add, std::size_t add_stride, T* out,
+void product_rows(const T* a, std::size_t n, const T* x, const T* add, std::size_t add_stride, T* out,
                                   std::size_t width, std::size_t pitch, std::size_t out_stride) {
   std::size_t at = 0;
   if constexpr (panel_vectors > 1)
@@ -80,16 +80,14 @@ TAPESTRY_INLINE void product_rows(const T* a, std::size_t n, const T* x, const T
 template <class T>
 void product(const T* a, std::size_t K, std::size_t n, const T* x, const T* add, std::size_t add_stride, T* out,
              std::size_t width, std::size_t pitch, std::size_t out_stride) {
-  std::size_t k = 0;
-  const auto next = [&](std::size_t rows) {
+  for (std::size_t rows = 0; K > 0; K -= rows) {
+    rows = K >= 8 ? 8 : K >= 4 ? 4 : 1;
+    const auto f = rows == 8 ? product_rows<T, 8> : rows == 4 ? product_rows<T, 4> : product_rows<T, 1>;
+    f(a, n, x, add, add_stride, out, width, pitch, out_stride);
     a += rows * n;
     add = add == nullptr ? add : add + rows * add_stride;
     out += rows * out_stride;
-    k += rows;
-  };
-  for (; k + 8 <= K; next(8)) product_rows<T, 8>(a, n, x, add, add_stride, out, width, pitch, out_stride);
-  for (; k + 4 <= K; next(4)) product_rows<T, 4>(a, n, x, add, add_stride, out, width, pitch, out_stride);
-  for (; k < K; next(1)) product_rows<T, 1>(a, n, x, add, add_stride, out, width, pitch, out_stride);
+  }
 }
 
 /// The logits in a row of planes become probabilities; pixels behind the width become zero. log_q may be null.
@@ -105,7 +103,8 @@ TAPESTRY_INLINE void softmax_row(const GridShape& grid, const GridPlanes& p, T d
     for (std::size_t k = 0; k < K; ++k) {
       const Vec<T> shifted = load<T>(row + k * p.plane + x) - most;
       const Vec<T> value = exp_nonpositive(shifted);
-      if (log_q != nullptr && damping == T(0)) store_strided(log_q + x * grid.column_stride + k * grid.state_stride, grid.column_stride, n, shifted);
+      if (log_q != nullptr && damping == T(0))
+        store_strided(log_q + x * grid.column_stride + k * grid.state_stride, grid.column_stride, n, shifted);
       store<T>(row + k * p.plane + x, value);
       sum += value;
     }
@@ -118,9 +117,9 @@ TAPESTRY_INLINE void softmax_row(const GridShape& grid, const GridPlanes& p, T d
         T* out = log_q + x * grid.column_stride + k * grid.state_stride;
         const Vec<T> shifted = load_strided(out, grid.column_stride, n);
         store_strided(out, grid.column_stride, n,
-                      damping != T(0)              ? vlog(value)
+                      damping != T(0)           ? vlog(value)
                       : shifted == -infinity<T> ? shifted
-                                                   : shifted - normaliser);
+                                                : shifted - normaliser);
       }
       // What lies right of the grid must stay zero: it is a neighbour.
       if (n < lanes<T>) {
@@ -141,8 +140,7 @@ void start(const GridShape& grid, const T* unary, std::size_t first, std::size_t
   for (std::size_t y = first; y < last; ++y) {
     row_to_planes(grid, p, unary, y, unary_planes, T(0));
     row_to_planes(grid, p, unary, y, q, T(0));
-    softmax_row<T>(grid, p, T(0), nullptr, row_of(q, p, 0, y),
-                   log_q == nullptr ? log_q : log_q + y * grid.row_stride);
+    softmax_row<T>(grid, p, T(0), nullptr, row_of(q, p, 0, y), log_q == nullptr ? log_q : log_q + y * grid.row_stride);
   }
 }
 

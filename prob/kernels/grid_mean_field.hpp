@@ -29,8 +29,8 @@ struct GridMeanFieldKernels {
   /// grad_unary (planes) and to grad_pairs[directions * states * states * lanes], whose lanes are to be summed.
   /// scratch: (directions + 1) * states * planes.plane elements.
   void (*step_backward)(const GridShape& grid, std::size_t directions, const T* backward, T damping, const T* q,
-                        const T* before, const T* grad_next_logits, std::size_t first, std::size_t last,
-                        T* grad_logits, T* carry, T* grad_unary, T* grad_pairs, T* scratch);
+                        const T* before, const T* grad_next_logits, std::size_t first, std::size_t last, T* grad_logits,
+                        T* carry, T* grad_unary, T* grad_pairs, T* scratch);
   void (*store_unary)(const GridShape& grid, const T* planes, std::size_t first, std::size_t last, T* grad_unary);
 };
 

@@ -38,15 +38,17 @@ TEST_CASE("chain: derivatives of log-partition, marginals, entropy and score") {
   const auto w = normal({3}, 5);
   for (const Shape& layout : layouts) {
     const auto x = potentials(layout);
-    const auto weighted = [&](auto f) { return [=](const std::vector<Var<double>>& v) { return sum(w * f(chain(v))); }; };
+    const auto weighted = [&](auto f) {
+      return [=](const std::vector<Var<double>>& v) { return sum(w * f(chain(v))); };
+    };
     CheckGradientsOptions options;
     options.order = 2;
     options.forward_mode = false;
     CHECK_NOTHROW(check_gradients(weighted([](const auto& c) { return square(chain_log_partition(c)); }), x, options));
     CHECK_NOTHROW(check_gradients(
         weighted([&](const auto& c) { return square(chain_score(c, labels) - chain_log_partition(c)); }), x, options));
-    CHECK_NOTHROW(check_gradients(weighted([&](const auto& c) { return chain_entropy(c); }), x,
-                                  {.forward_mode = false}));
+    CHECK_NOTHROW(
+        check_gradients(weighted([&](const auto& c) { return chain_entropy(c); }), x, {.forward_mode = false}));
     CHECK_NOTHROW(check_gradients(weighted([](const auto& c) { return chain_log_partition(c); }), x));
     const auto wu = normal({3, 4, 2}, 6), wt = normal(layout, 7);
     CHECK_NOTHROW(check_gradients(
@@ -63,7 +65,8 @@ TEST_CASE("chain: the entropy is that of log-partition, marginals and potentials
     auto x = potentials(layout);
     const ChainPotentials<double> c{x[0], x[1], Indices{4, 0, 3}};
     const auto m = chain_marginals(c);
-    const double total = sum(chain_log_partition(c)).item() - sum(m.unary * x[0]).item() - sum(m.transitions * x[1]).item();
+    const double total =
+        sum(chain_log_partition(c)).item() - sum(m.unary * x[0]).item() - sum(m.transitions * x[1]).item();
     CHECK(sum(chain_entropy(c)).item() == doctest::Approx(total).epsilon(1e-12));
   }
 }

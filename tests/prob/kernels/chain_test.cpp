@@ -30,8 +30,16 @@ struct Chains {
   std::size_t batch_stride = 0, step_stride = 0;
 
   ChainInput<T> input() const {
-    return {B, N, K, unary.data(), transitions.data(), batch_stride, step_stride, lengths.data(),
-            start.empty() ? nullptr : start.data(), end.empty() ? nullptr : end.data()};
+    return {B,
+            N,
+            K,
+            unary.data(),
+            transitions.data(),
+            batch_stride,
+            step_stride,
+            lengths.data(),
+            start.empty() ? nullptr : start.data(),
+            end.empty() ? nullptr : end.data()};
   }
   T matrix(std::size_t b, std::size_t t, std::size_t i, std::size_t j) const {
     return transitions[place(b, t) + i * K + j];
@@ -62,8 +70,16 @@ Chains<T> random_chains(std::size_t B, std::size_t N, std::size_t K, int kind, s
 template <class To, class From>
 Chains<To> convert(const Chains<From>& c) {
   const auto vector = [](const std::vector<From>& v) { return std::vector<To>(v.begin(), v.end()); };
-  return {c.B, c.N, c.K, vector(c.unary), vector(c.transitions), vector(c.start), vector(c.end), c.lengths,
-          c.batch_stride, c.step_stride};
+  return {c.B,
+          c.N,
+          c.K,
+          vector(c.unary),
+          vector(c.transitions),
+          vector(c.start),
+          vector(c.end),
+          c.lengths,
+          c.batch_stride,
+          c.step_stride};
 }
 
 struct Results {
@@ -165,7 +181,8 @@ Run<T> run(const Chains<T>& c, const std::vector<double>& g, const ChainKernels<
 
 std::vector<double> weights(std::size_t n) {
   std::vector<double> g(n);
-  for (std::size_t i = 0; i < n; ++i) g[i] = i % 5 == 4 ? 0.0 : (i % 2 == 0 ? 1.0 : -0.5) * (1 + 0.1 * static_cast<double>(i));
+  for (std::size_t i = 0; i < n; ++i)
+    g[i] = i % 5 == 4 ? 0.0 : (i % 2 == 0 ? 1.0 : -0.5) * (1 + 0.1 * static_cast<double>(i));
   return g;
 }
 
@@ -196,8 +213,15 @@ void check_all(const Chains<double>& c, double tolerance = 1e-12, double float_t
 
 TEST_CASE("chain kernels: log-partition, marginals and entropy are those of enumeration") {
   for (int kind = 0; kind < 4; ++kind)
-    for (const auto& [B, N, K] : {std::array<std::size_t, 3>{1, 1, 1}, {1, 5, 3}, {2, 4, 2}, {9, 3, 5}, {12, 2, 17},
-                                  {3, 2, 33}, {17, 6, 3}, {4, 3, 9}, {1, 3, 8}}) {
+    for (const auto& [B, N, K] : {std::array<std::size_t, 3>{1, 1, 1},
+                                  {1, 5, 3},
+                                  {2, 4, 2},
+                                  {9, 3, 5},
+                                  {12, 2, 17},
+                                  {3, 2, 33},
+                                  {17, 6, 3},
+                                  {4, 3, 9},
+                                  {1, 3, 8}}) {
       CAPTURE(kind);
       CAPTURE(K);
       check_all(random_chains<double>(B, N, K, kind, 7 * K + B + static_cast<std::size_t>(kind)));
@@ -262,7 +286,8 @@ TEST_CASE("chain kernels: a padded batch gives what each sequence gives alone") 
         CHECK(alone.log_partition[0] == all.log_partition[b]);
         for (std::size_t n = 0; n < 30 * 11; ++n)
           CHECK(all.unary[b * 30 * 11 + n] == (n < one.N * 11 ? alone.unary[n] : 0.f));
-        for (std::size_t n = 0; n < transitions.size(); ++n) transitions[n] += static_cast<double>(alone.transitions[n]);
+        for (std::size_t n = 0; n < transitions.size(); ++n)
+          transitions[n] += static_cast<double>(alone.transitions[n]);
       }
       check_close(all.transitions, transitions, 2e-6);
     });
@@ -343,8 +368,9 @@ TEST_CASE("chain kernels: the curvature is the derivative of the marginals") {
         const auto difference = [&](auto member) {
           std::vector<double> out((runs[0].*member).size());
           for (std::size_t n = 0; n < out.size(); ++n)
-            out[n] = ((runs[0].*member)[n] - 8 * (runs[1].*member)[n] + 8 * (runs[2].*member)[n] - (runs[3].*member)[n]) /
-                     (12 * h);
+            out[n] =
+                ((runs[0].*member)[n] - 8 * (runs[1].*member)[n] + 8 * (runs[2].*member)[n] - (runs[3].*member)[n]) /
+                (12 * h);
           return out;
         };
         check_close(dz, difference(&Run<double>::log_partition), 2e-8);

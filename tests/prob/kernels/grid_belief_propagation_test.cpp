@@ -73,7 +73,8 @@ std::vector<double> composed(const Problem& p) {
             total += out[j];
           }
           for (std::size_t j = 0; j < K; ++j)
-            next[index(d, ty, tx, j)] = std::log((1 - p.damping) * out[j] / total + p.damping * std::exp(m[index(d, ty, tx, j)]));
+            next[index(d, ty, tx, j)] =
+                std::log((1 - p.damping) * out[j] / total + p.damping * std::exp(m[index(d, ty, tx, j)]));
         }
     m = next;
   }
@@ -108,7 +109,8 @@ struct Run {
 template <class T>
 Run<T> run(const Problem& p, const GridBeliefPropagationKernels<T>& kernels) {
   const auto convert = [](const std::vector<double>& v) { return std::vector<T>(v.begin(), v.end()); };
-  const auto u = convert(p.unary), h = convert(p.horizontal), v = convert(p.vertical), w = convert(random_weights(u.size()));
+  const auto u = convert(p.unary), h = convert(p.horizontal), v = convert(p.vertical),
+             w = convert(random_weights(u.size()));
   Run<T> r{std::vector<T>(u.size()), std::vector<T>(u.size()), std::vector<T>(h.size()), std::vector<T>(v.size())};
   REQUIRE(GridBeliefPropagationEngine<T>::applicable(p.grid, h.data(), v.data()));
   GridBeliefPropagationEngine<T> engine(kernels);
@@ -162,8 +164,13 @@ TEST_CASE("grid belief propagation: equal to the composed iterations, with their
     int iterations;
     double damping;
   };
-  for (const Size& s : {Size{3, 4, 4, true, 5, 0}, {1, 1, 3, true, 2, 0}, {2, 17, 2, false, 3, 0.3}, {4, 1, 5, true, 4, 0},
-                        {1, 6, 3, false, 3, 0.5}, {2, 3, 6, false, 3, 0.2}, {3, 3, 4, true, 0, 0}}) {
+  for (const Size& s : {Size{3, 4, 4, true, 5, 0},
+                        {1, 1, 3, true, 2, 0},
+                        {2, 17, 2, false, 3, 0.3},
+                        {4, 1, 5, true, 4, 0},
+                        {1, 6, 3, false, 3, 0.5},
+                        {2, 3, 6, false, 3, 0.2},
+                        {3, 3, 4, true, 0, 0}}) {
     CAPTURE(s.width);
     CAPTURE(s.states);
     auto p = random_problem(s.height, s.width, s.states, s.states_last, s.iterations, s.damping, 3);

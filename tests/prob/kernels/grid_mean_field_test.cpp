@@ -143,9 +143,15 @@ TEST_CASE("grid mean field: equal to the composed iterations, with their gradien
     int iterations;
     double damping;
   };
-  for (const Size& s : {Size{3, 4, 4, false, 1, 5, 0}, {1, 1, 3, true, 2, 2, 0}, {2, 17, 2, false, 2, 3, 0.3},
-                        {4, 1, 5, true, 4, 4, 0}, {1, 6, 8, false, 1, 3, 0.5}, {2, 3, 13, false, 4, 3, 0.2},
-                        {3, 3, 4, true, 1, 0, 0}, {2, 2, 1, true, 1, 2, 0}, {2, 33, 3, true, 1, 1, 0.4}}) {
+  for (const Size& s : {Size{3, 4, 4, false, 1, 5, 0},
+                        {1, 1, 3, true, 2, 2, 0},
+                        {2, 17, 2, false, 2, 3, 0.3},
+                        {4, 1, 5, true, 4, 4, 0},
+                        {1, 6, 8, false, 1, 3, 0.5},
+                        {2, 3, 13, false, 4, 3, 0.2},
+                        {3, 3, 4, true, 1, 0, 0},
+                        {2, 2, 1, true, 1, 2, 0},
+                        {2, 33, 3, true, 1, 1, 0.4}}) {
     CAPTURE(s.width);
     CAPTURE(s.states);
     auto p = random_problem(s.height, s.width, s.states, s.states_last, s.directions, s.iterations, s.damping);

@@ -1,0 +1,256 @@
+#include <tapestry/prob/grid.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <variant>
+#include <vector>
+
+#include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/operation.hpp>
+#include <tapestry/prob/grid_engine.hpp>
+#include <tapestry/prob/grid_mean_field_engine.hpp>
+#include <tapestry/prob/pairwise_engine.hpp>
+
+namespace tapestry {
+namespace {
+
+using detail::GridBeliefPropagationEngine;
+using detail::GridMeanFieldEngine;
+using detail::GridShape;
+using detail::PairwiseBeliefPropagationEngine;
+using detail::PairwiseWiring;
+using detail::PoolBuffer;
+
+struct Grids {
+  std::size_t batch, elements;
+  GridShape grid;
+};
+
+Grids grids_of(const Shape& shape, GridLayout layout) {
+  const int offset = shape.rank() - 3;
+  const auto at = [&](int axis) { return static_cast<std::size_t>(shape[offset + axis]); };
+  Grids out{};
+  out.batch = offset == 1 ? static_cast<std::size_t>(shape[0]) : 1;
+  if (layout == GridLayout::states_last)
+    out.grid = {at(0), at(1), at(2), at(1) * at(2), at(2), 1};
+  else
+    out.grid = {at(1), at(2), at(0), at(2), 1, at(1) * at(2)};
+  out.elements = at(0) * at(1) * at(2);
+  return out;
+}
+
+void check_unary(const char* name, const Shape& shape, UnrolledOptions options) {
+  if (shape.rank() != 3 && shape.rank() != 4)
+    fail<ShapeError>(name, "unary potentials ", shape, " must have three axes, or four with a batch");
+  for (int axis = shape.rank() - 3; axis < shape.rank(); ++axis)
+    if (shape[axis] < 1) fail<ShapeError>(name, "unary potentials ", shape, " are empty");
+  if (options.iterations < 0 || !(options.damping >= 0 && options.damping < 1))
+    fail(name, options.iterations, " iterations with a damping of ", options.damping);
+}
+
+/// The grid's factors in general form: what is too wide for the grid kernels is computed on these.
+struct GeneralGrid {
+  std::vector<std::int64_t> first, second, axis;
+  explicit GeneralGrid(const GridShape& grid) {
+    for (std::size_t y = 0; y < grid.height; ++y)
+      for (std::size_t x = 0; x < grid.width; ++x)
+        for (std::int64_t a = 0; a < 2; ++a) {
+          if (a == 0 ? x + 1 == grid.width : y + 1 == grid.height) continue;
+          first.push_back(static_cast<std::int64_t>(y * grid.width + x));
+          second.push_back(static_cast<std::int64_t>(a == 0 ? y * grid.width + x + 1 : (y + 1) * grid.width + x));
+          axis.push_back(a);
+        }
+  }
+};
+
+/// Between the user's layout and [pixels, states].
+template <class T>
+void to_rows(const GridShape& grid, const T* from, T* rows) {
+  for (std::size_t y = 0; y < grid.height; ++y)
+    for (std::size_t x = 0; x < grid.width; ++x)
+      for (std::size_t k = 0; k < grid.states; ++k)
+        *rows++ = from[y * grid.row_stride + x * grid.column_stride + k * grid.state_stride];
+}
+template <class T>
+void from_rows(const GridShape& grid, const T* rows, T* to) {
+  for (std::size_t y = 0; y < grid.height; ++y)
+    for (std::size_t x = 0; x < grid.width; ++x)
+      for (std::size_t k = 0; k < grid.states; ++k)
+        to[y * grid.row_stride + x * grid.column_stride + k * grid.state_stride] = *rows++;
+}
+
+/// One grid of a batch on the general kernels.
+template <class T>
+class WideGrid {
+ public:
+  WideGrid(const GridShape& grid, const T* unary, const T* horizontal, const T* vertical)
+      : grid_(grid),
+        general_(grid),
+        engine_(std::make_shared<const PairwiseWiring>(grid.height * grid.width, general_.first.size(),
+                                                       general_.first.data(), general_.second.data()),
+                grid.states),
+        unary_(size()),
+        log_marginals_(size()),
+        potentials_(2 * square()) {
+    to_rows(grid, unary, unary_.data());
+    std::copy_n(horizontal, square(), potentials_.data());
+    std::copy_n(vertical, square(), potentials_.data() + square());
+  }
+  void forward(int iterations, T damping, T* log_marginals) {
+    engine_.forward(unary_.data(), potentials_.data(), general_.axis.data(), iterations, damping, log_marginals_.data(),
+                    true);
+    from_rows(grid_, log_marginals_.data(), log_marginals);
+  }
+  void backward(const T* grad_log_marginals, T* grad_unary, T* grad_horizontal, T* grad_vertical) const {
+    PoolBuffer<T> grad(size()), out(size()), pairs(2 * square());
+    to_rows(grid_, grad_log_marginals, grad.data());
+    engine_.backward(unary_.data(), potentials_.data(), general_.axis.data(), log_marginals_.data(), grad.data(), 2,
+                     out.data(), pairs.data());
+    from_rows(grid_, out.data(), grad_unary);
+    std::copy_n(pairs.data(), square(), grad_horizontal);
+    std::copy_n(pairs.data() + square(), square(), grad_vertical);
+  }
+
+ private:
+  std::size_t size() const { return grid_.height * grid_.width * grid_.states; }
+  std::size_t square() const { return grid_.states * grid_.states; }
+  GridShape grid_;
+  GeneralGrid general_;
+  PairwiseBeliefPropagationEngine<T> engine_;
+  PoolBuffer<T> unary_, log_marginals_, potentials_;
+};
+
+/// Adds `n` elements to those of a target that may be null.
+template <class T>
+void add(const T* from, std::size_t n, T* to) {
+  for (std::size_t i = 0; to != nullptr && i < n; ++i) to[i] += from[i];
+}
+
+template <class T>
+class GridBeliefPropagation final : public Operation<T> {
+ public:
+  using Shapes = typename Operation<T>::Shapes;
+  GridBeliefPropagation(UnrolledOptions options, GridLayout layout) : options_(options), layout_(layout) {}
+  std::string_view name() const override { return "grid_belief_propagation"; }
+  Shape shape(const Shapes& inputs, int) const override { return inputs[0]; }
+  std::uint32_t needs() const override { return Needs::nothing; }
+  void forward(Forward<T>& context) override {
+    const auto unary = context.input(0);
+    const T *horizontal = context.input(1).data, *vertical = context.input(2).data;
+    grids_ = grids_of(unary.shape, layout_);
+    const T damping = static_cast<T>(options_.damping);
+    const bool applicable = GridBeliefPropagationEngine<T>::applicable(grids_.grid, horizontal, vertical);
+    engines_.clear();
+    for (std::size_t b = 0; b < grids_.batch; ++b) {
+      const T* from = unary.data + b * grids_.elements;
+      T* to = context.output().data + b * grids_.elements;
+      if (applicable) {
+        engines_.emplace_back(std::in_place_type<GridBeliefPropagationEngine<T>>);
+        std::get<0>(engines_.back())
+            .forward(grids_.grid, from, horizontal, vertical, options_.iterations, damping, to, true);
+      } else {
+        engines_.emplace_back(std::in_place_type<WideGrid<T>>, grids_.grid, from, horizontal, vertical);
+        std::get<1>(engines_.back()).forward(options_.iterations, damping, to);
+      }
+    }
+  }
+  void backward(Backward<T>& context) override {
+    const std::size_t square = grids_.grid.states * grids_.grid.states;
+    PoolBuffer<T> unary(grids_.elements), pairs(2 * square);
+    T* unary_sum = context.wants(0) ? context.add_to(0) : nullptr;
+    for (std::size_t b = 0; b < grids_.batch; ++b) {
+      std::visit(
+          [&](const auto& engine) {
+            engine.backward(context.gradient().data + b * grids_.elements, unary.data(), pairs.data(),
+                            pairs.data() + square);
+          },
+          engines_[b]);
+      add(unary.data(), grids_.elements, unary_sum == nullptr ? unary_sum : unary_sum + b * grids_.elements);
+      if (context.wants(1)) add(pairs.data(), square, context.add_to(1));
+      if (context.wants(2)) add(pairs.data() + square, square, context.add_to(2));
+    }
+  }
+
+ private:
+  UnrolledOptions options_;
+  GridLayout layout_;
+  Grids grids_{};
+  std::vector<std::variant<GridBeliefPropagationEngine<T>, WideGrid<T>>> engines_;
+};
+
+template <class T>
+class GridMeanField final : public Operation<T> {
+ public:
+  using Shapes = typename Operation<T>::Shapes;
+  GridMeanField(UnrolledOptions options, GridLayout layout) : options_(options), layout_(layout) {}
+  std::string_view name() const override { return "grid_mean_field"; }
+  Shape shape(const Shapes& inputs, int) const override { return inputs[0]; }
+  std::uint32_t needs() const override { return Needs::nothing; }
+  void forward(Forward<T>& context) override {
+    const auto unary = context.input(0), compatibility = context.input(1);
+    for (const T x : compatibility)
+      if (!std::isfinite(x)) fail<NumericalError>(name(), "a compatibility is ", x);
+    grids_ = grids_of(unary.shape, layout_);
+    directions_ = compatibility.shape.rank() == 3 ? static_cast<std::size_t>(compatibility.shape[0]) : 1;
+    engines_.clear();
+    for (std::size_t b = 0; b < grids_.batch; ++b) {
+      engines_.emplace_back();
+      engines_.back().forward(grids_.grid, unary.data + b * grids_.elements, directions_, compatibility.data,
+                              options_.iterations, static_cast<T>(options_.damping),
+                              context.output().data + b * grids_.elements, true);
+    }
+  }
+  void backward(Backward<T>& context) override {
+    const std::size_t square = directions_ * grids_.grid.states * grids_.grid.states;
+    PoolBuffer<T> unary(grids_.elements), pairs(square);
+    T* unary_sum = context.wants(0) ? context.add_to(0) : nullptr;
+    for (std::size_t b = 0; b < grids_.batch; ++b) {
+      engines_[b].backward(context.gradient().data + b * grids_.elements, unary.data(), pairs.data());
+      add(unary.data(), grids_.elements, unary_sum == nullptr ? unary_sum : unary_sum + b * grids_.elements);
+      if (context.wants(1)) add(pairs.data(), square, context.add_to(1));
+    }
+  }
+
+ private:
+  UnrolledOptions options_;
+  GridLayout layout_;
+  Grids grids_{};
+  std::size_t directions_ = 1;
+  std::vector<GridMeanFieldEngine<T>> engines_;
+};
+
+}  // namespace
+
+template <class T>
+Var<T> grid_belief_propagation(const Var<T>& unary, const Var<T>& horizontal, const Var<T>& vertical,
+                               UnrolledOptions options, GridLayout layout) {
+  constexpr const char* name = "grid_belief_propagation";
+  check_unary(name, unary.shape(), options);
+  const auto K = static_cast<std::int64_t>(grids_of(unary.shape(), layout).grid.states);
+  if (K > static_cast<std::int64_t>(PairwiseBeliefPropagationEngine<T>::most_states))
+    fail(name, K, " states are more than ", PairwiseBeliefPropagationEngine<T>::most_states);
+  for (const Var<T>* v : {&horizontal, &vertical})
+    if (v->shape() != Shape{K, K}) fail<ShapeError>(name, "pairwise potentials ", v->shape(), " for ", K, " states");
+  return record(std::make_unique<GridBeliefPropagation<T>>(options, layout), unary, horizontal, vertical);
+}
+
+template <class T>
+Var<T> grid_mean_field(const Var<T>& unary, const Var<T>& compatibility, UnrolledOptions options, GridLayout layout) {
+  constexpr const char* name = "grid_mean_field";
+  check_unary(name, unary.shape(), options);
+  const auto K = static_cast<std::int64_t>(grids_of(unary.shape(), layout).grid.states);
+  const Shape& c = compatibility.shape();
+  if (c != Shape{K, K} && c != Shape{2, K, K} && c != Shape{4, K, K} && c != Shape{1, K, K})
+    fail<ShapeError>(name, "compatibility ", c, " for ", K, " states: it must be [K, K], [2, K, K] or [4, K, K]");
+  return record(std::make_unique<GridMeanField<T>>(options, layout), unary, compatibility);
+}
+
+#define TAPESTRY_INSTANTIATE(T)                                                                                      \
+  template Var<T> grid_belief_propagation(const Var<T>&, const Var<T>&, const Var<T>&, UnrolledOptions, GridLayout); \
+  template Var<T> grid_mean_field(const Var<T>&, const Var<T>&, UnrolledOptions, GridLayout);
+TAPESTRY_INSTANTIATE(float)
+TAPESTRY_INSTANTIATE(double)
+#undef TAPESTRY_INSTANTIATE
+
+}  // namespace tapestry

@@ -1,0 +1,395 @@
+#include <tapestry/prob/kernels/pairwise_belief_propagation.hpp>
+
+#include <tapestry/prob/kernels/vectors.hpp>
+
+namespace tapestry::detail::TAPESTRY_ARCH {
+namespace {
+
+template <class T>
+constexpr std::size_t block_messages(std::size_t states) {
+  return 2 * states * lanes<T>;
+}
+/// Where the message of factor f to `second` (2 f) or `first` (2 f + 1) starts; its states are `lanes` apart.
+template <class T>
+TAPESTRY_INLINE std::size_t place_of(std::int64_t message, std::size_t states) {
+  const std::size_t factor = static_cast<std::size_t>(message) / 2, direction = static_cast<std::size_t>(message) % 2;
+  return (factor / lanes<T> * 2 + direction) * states * lanes<T> + factor % lanes<T>;
+}
+
+/// The factors of a block; lanes behind the last one repeat the block's first.
+template <class T>
+struct Block {
+  std::size_t factor[lanes<T>];
+  std::size_t variable[2][lanes<T>];  ///< first, second
+  Block(const PairwiseGraph& graph, std::size_t block) {
+    for (std::size_t v = 0; v < lanes<T>; ++v) {
+      const std::size_t f = block * lanes<T> + v < graph.factors ? block * lanes<T> + v : block * lanes<T>;
+      factor[v] = f;
+      variable[0][v] = static_cast<std::size_t>(graph.first[f]);
+      variable[1][v] = static_cast<std::size_t>(graph.second[f]);
+    }
+  }
+};
+
+template <class T>
+TAPESTRY_INLINE Vec<T> gathered(const T* p, const std::size_t (&index)[lanes<T>], std::size_t stride) {
+  T buffer[lanes<T>];
+  for (std::size_t v = 0; v < lanes<T>; ++v) buffer[v] = p[index[v] * stride];
+  return load<T>(buffer);
+}
+
+/// Log-potentials of a block as given.
+template <class T>
+struct Potentials {
+  const T* base;
+  std::size_t place[lanes<T>];
+  Potentials(const T* potentials, const std::int64_t* index, const Block<T>& block, std::size_t square)
+      : base(potentials) {
+    for (std::size_t v = 0; v < lanes<T>; ++v)
+      place[v] = (index == nullptr ? block.factor[v] : static_cast<std::size_t>(index[block.factor[v]])) * square;
+  }
+  Vec<T> operator[](std::size_t n) const { return gathered(base + n, place, 1); }
+};
+
+template <class T>
+void prepare(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index, std::size_t first,
+             std::size_t last, T* exponentials, T* kind) {
+  constexpr T narrow = sizeof(T) == 4 ? T(30) : T(330);
+  const std::size_t square = graph.states * graph.states;
+  for (std::size_t b = first; b < last; ++b) {
+    const Potentials<T> from(potentials, index, Block<T>(graph, b), square);
+    T* out = exponentials + b * square * lanes<T>;
+    Vec<T> most = splat<T>(-infinity<T>), least = splat<T>(infinity<T>);
+    for (std::size_t n = 0; n < square; ++n) {
+      const Vec<T> x = from[n];
+      store<T>(out + n * lanes<T>, x);
+      most = vmax<T>(x, most);
+      least = vmin<T>(x, least);
+    }
+    const T range = max_lanes<T>(most - least)[0];
+    kind[b] = range <= narrow && range == range ? T(0) : T(1);
+    most = most == -infinity<T> ? Vec<T>{} : most;
+    for (std::size_t n = 0; n < square; ++n)
+      store<T>(out + n * lanes<T>, exp_nonpositive(load<T>(out + n * lanes<T>) - most));
+  }
+}
+
+template <class T>
+void start(const PairwiseGraph& graph, std::size_t first, std::size_t last, T* messages) {
+  const T value = -vlog(splat<T>(T(graph.states)))[0];
+  const std::size_t n = block_messages<T>(graph.states);
+  for (std::size_t i = first * n; i < last * n; ++i) messages[i] = value;
+}
+
+template <class T>
+void gather(const PairwiseGraph& graph, const T* unary, const T* messages, std::size_t first, std::size_t last,
+            T* beliefs, T* infinite) {
+  const std::size_t K = graph.states;
+  for (std::size_t v = first; v < last; ++v) {
+    T* out = beliefs + v * K;
+    for (std::size_t k = 0; k < K; ++k) out[k] = unary[v * K + k];
+    if (infinite != nullptr)
+      for (std::size_t k = 0; k < K; ++k) {
+        infinite[v * K + k] = out[k] == -infinity<T> ? T(1) : T(0);
+        if (out[k] == -infinity<T>) out[k] = T(0);
+      }
+    for (std::int64_t e = graph.offsets[v]; e < graph.offsets[v + 1]; ++e) {
+      const T* m = messages + place_of<T>(graph.incident[e], K);
+      if (infinite == nullptr) {
+        for (std::size_t k = 0; k < K; ++k) out[k] += m[k * lanes<T>];
+        continue;
+      }
+      for (std::size_t k = 0; k < K; ++k) {
+        const T x = m[k * lanes<T>];
+        if (x == -infinity<T>)
+          infinite[v * K + k] += T(1);
+        else
+          out[k] += x;
+      }
+    }
+  }
+}
+
+template <class T>
+constexpr std::size_t most_states = 64;
+template <class T, std::size_t fixed>
+constexpr std::size_t room = fixed != 0 ? fixed : most_states<T>;
+
+/// The sender's belief without what the receiver sent.
+template <class T, std::size_t n>
+TAPESTRY_INLINE void cavity(std::size_t K, const Block<T>& block, int direction, const T* beliefs, const T* infinite,
+                            const T* messages, Vec<T> (&out)[n]) {
+  const T* reverse = messages + static_cast<std::size_t>(1 - direction) * K * lanes<T>;
+  for (std::size_t k = 0; k < K; ++k) {
+    const Vec<T> m = load<T>(reverse + k * lanes<T>);
+    const Vec<T> belief = gathered(beliefs + k, block.variable[direction], K);
+    if (infinite == nullptr) {
+      out[k] = belief - m;
+    } else {
+      const Vec<T> count = gathered(infinite + k, block.variable[direction], K);
+      const auto impossible = m == -infinity<T>;
+      const Vec<T> others = impossible ? count - T(1) : count;
+      out[k] = others > T(0) ? splat<T>(-infinity<T>) : impossible ? belief : belief - m;
+    }
+  }
+}
+
+template <class T, std::size_t n>
+TAPESTRY_INLINE Vec<T> largest(std::size_t K, const Vec<T> (&x)[n]) {
+  Vec<T> most = splat<T>(-infinity<T>);
+  for (std::size_t k = 0; k < K; ++k) most = vmax<T>(x[k], most);
+  return most == -infinity<T> ? Vec<T>{} : most;
+}
+
+/// Where the entry from state m of the sender to state o of the receiver is in a potential.
+TAPESTRY_INLINE std::size_t entry(std::size_t K, int direction, std::size_t m, std::size_t o) {
+  return direction == 0 ? m * K + o : o * K + m;
+}
+
+/// out[o] = log sum_m exp(from[m] + potential[m, o]); what was subtracted, and the exponentials of from (narrow).
+template <class T, std::size_t n>
+TAPESTRY_INLINE void send_wide(std::size_t K, int direction, const Potentials<T>& potential, const Vec<T> (&from)[n],
+                               Vec<T> (&out)[n]) {
+  for (std::size_t o = 0; o < K; ++o) {
+    Vec<T> most = splat<T>(-infinity<T>), sum{};
+    for (std::size_t m = 0; m < K; ++m) most = vmax<T>(from[m] + potential[entry(K, direction, m, o)], most);
+    most = most == -infinity<T> ? Vec<T>{} : most;
+    for (std::size_t m = 0; m < K; ++m) sum += exp_nonpositive(from[m] + potential[entry(K, direction, m, o)] - most);
+    out[o] = most + vlog(sum);
+  }
+}
+
+template <class T, std::size_t fixed>
+void step_blocks(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index, const T* exponentials,
+                 const T* kind, const T* beliefs, const T* infinite, T damping, const T* messages, std::size_t first,
+                 std::size_t last, T* next) {
+  const std::size_t K = fixed != 0 ? fixed : graph.states, square = K * K;
+  for (std::size_t b = first; b < last; ++b) {
+    const Block<T> block(graph, b);
+    const T* in = messages + b * block_messages<T>(K);
+    const T* potential = exponentials + b * square * lanes<T>;
+    for (int direction = 0; direction < 2; ++direction) {
+      Vec<T> from[room<T, fixed>], out[room<T, fixed>], sum{};
+      cavity(K, block, direction, beliefs, infinite, in, from);
+      T* to = next + b * block_messages<T>(K) + static_cast<std::size_t>(direction) * K * lanes<T>;
+      if (kind[b] == T(0)) {
+        const Vec<T> most = largest<T>(K, from);
+        for (std::size_t m = 0; m < K; ++m) from[m] = exp_nonpositive(from[m] - most);
+        for (std::size_t o = 0; o < K; ++o) {
+          Vec<T> x{};
+          for (std::size_t m = 0; m < K; ++m) x += from[m] * load<T>(potential + entry(K, direction, m, o) * lanes<T>);
+          out[o] = x;
+          sum += x;
+        }
+      } else {
+        send_wide(K, direction, Potentials<T>(potentials, index, block, square), from, out);
+        const Vec<T> most = largest<T>(K, out);
+        for (std::size_t o = 0; o < K; ++o) {
+          out[o] -= most;
+          sum += exp_nonpositive(out[o]);
+        }
+      }
+      const T* old = in + static_cast<std::size_t>(direction) * K * lanes<T>;
+      const Vec<T> normaliser = sum == T(0) ? Vec<T>{} : vlog(sum);
+      for (std::size_t o = 0; o < K; ++o) {
+        Vec<T> value = (kind[b] == T(0) ? vlog(out[o]) : out[o]) - normaliser;
+        if (damping != T(0)) value = vlog(vexp(value) * (T(1) - damping) + vexp(load<T>(old + o * lanes<T>)) * damping);
+        store<T>(to + o * lanes<T>, value);
+      }
+    }
+  }
+}
+
+template <class T>
+void normalise(const PairwiseGraph& graph, const T* beliefs, const T* infinite, std::size_t first, std::size_t last,
+               T* log_marginals) {
+  const std::size_t K = graph.states;
+  for (std::size_t v = first; v < last; ++v) {
+    T* out = log_marginals + v * K;
+    T most = -infinity<T>;
+    for (std::size_t k = 0; k < K; ++k) {
+      out[k] = infinite != nullptr && infinite[v * K + k] > T(0) ? -infinity<T> : beliefs[v * K + k];
+      most = out[k] > most ? out[k] : most;
+    }
+    if (most == -infinity<T>) continue;
+    Vec<T> sum{};
+    for (std::size_t k = 0; k < K; k += lanes<T>)
+      sum += exp_nonpositive(load_partial<T>(out + k, K - k, -infinity<T>) - most);
+    const Vec<T> normaliser = most + vlog(sum_lanes<T>(sum));
+    for (std::size_t k = 0; k < K; k += lanes<T>)
+      store_partial<T>(out + k, load_partial<T>(out + k, K - k) - normaliser, K - k);
+  }
+}
+
+template <class T>
+void normalise_backward(const PairwiseGraph& graph, const T* log_marginals, const T* grad, std::size_t first,
+                        std::size_t last, T* grad_beliefs, T* grad_unary) {
+  const std::size_t K = graph.states;
+  for (std::size_t v = first; v < last; ++v) {
+    T total = 0;
+    for (std::size_t k = 0; k < K; ++k) total += log_marginals[v * K + k] == -infinity<T> ? T(0) : grad[v * K + k];
+    for (std::size_t k = 0; k < K; k += lanes<T>) {
+      const Vec<T> log_p = load_partial<T>(log_marginals + v * K + k, K - k, -infinity<T>);
+      const Vec<T> g = load_partial<T>(grad + v * K + k, K - k);
+      const Vec<T> value = log_p == -infinity<T> ? Vec<T>{} : g - vexp(log_p) * total;
+      store_partial<T>(grad_beliefs + v * K + k, value, K - k);
+      store_partial<T>(grad_unary + v * K + k, value, K - k);
+    }
+  }
+}
+
+template <class T, std::size_t fixed>
+void step_backward_blocks(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index,
+                          const T* exponentials, const T* kind, const T* beliefs, const T* infinite, T damping,
+                          const T* messages, const T* next, const T* grad_beliefs, std::size_t first, std::size_t last,
+                          T* grad_cavity, T* carry, T* grad_pairs) {
+  const std::size_t K = fixed != 0 ? fixed : graph.states, square = K * K;
+  for (std::size_t b = first; b < last; ++b) {
+    const Block<T> block(graph, b);
+    const std::size_t place = b * block_messages<T>(K);
+    const T* potential = exponentials + b * square * lanes<T>;
+    T* pairs = grad_pairs + b * square * lanes<T>;
+    Vec<T> grad[2][room<T, fixed>];
+    // A message adds to its receiver's belief, and so to all of its cavities but the one towards the sender.
+    for (int direction = 0; direction < 2; ++direction)
+      for (std::size_t k = 0; k < K; ++k) {
+        const std::size_t own = place + (static_cast<std::size_t>(direction) * K + k) * lanes<T>;
+        const std::size_t reverse = place + (static_cast<std::size_t>(1 - direction) * K + k) * lanes<T>;
+        Vec<T> g = gathered(grad_beliefs + k, block.variable[1 - direction], K) - load<T>(grad_cavity + reverse);
+        if (carry != nullptr) g += load<T>(carry + own);
+        grad[direction][k] = g;
+      }
+    for (int direction = 0; direction < 2; ++direction) {
+      Vec<T> from[room<T, fixed>], out[room<T, fixed>];
+      auto& g = grad[direction];
+      const std::size_t own = place + static_cast<std::size_t>(direction) * K * lanes<T>;
+      cavity(K, block, direction, beliefs, infinite, messages + place, from);
+      // Through damping and normalisation: g becomes the gradient of the unnormalised logarithm.
+      Vec<T> total{};
+      if (carry == nullptr) {
+        for (std::size_t o = 0; o < K; ++o) {
+          const Vec<T> log_p = load<T>(next + own + o * lanes<T>);
+          g[o] = log_p == -infinity<T> ? Vec<T>{} : g[o];
+          total += g[o];
+        }
+        for (std::size_t o = 0; o < K; ++o) g[o] -= vexp(load<T>(next + own + o * lanes<T>)) * total;
+      } else {
+        Vec<T> share[room<T, fixed>];
+        for (std::size_t o = 0; o < K; ++o) {
+          const Vec<T> now = vexp(load<T>(next + own + o * lanes<T>));
+          const Vec<T> old = vexp(load<T>(messages + own + o * lanes<T>)) * damping;
+          const Vec<T> by_probability = g[o] * inverse_or_zero<T>(now);
+          store<T>(carry + own + o * lanes<T>, old * by_probability);
+          share[o] = vmax<T>(now - old, Vec<T>{});
+          g[o] = by_probability;
+          total += share[o] * by_probability;
+        }
+        total /= T(1) - damping;
+        for (std::size_t o = 0; o < K; ++o) g[o] = share[o] * (g[o] - total);
+      }
+      if (kind[b] == T(0)) {
+        const Vec<T> most = largest<T>(K, from);
+        for (std::size_t m = 0; m < K; ++m) from[m] = exp_nonpositive(from[m] - most);
+        for (std::size_t o = 0; o < K; ++o) {
+          Vec<T> x{};
+          for (std::size_t m = 0; m < K; ++m) x += from[m] * load<T>(potential + entry(K, direction, m, o) * lanes<T>);
+          g[o] *= inverse_or_zero<T>(x);
+        }
+        for (std::size_t m = 0; m < K; ++m) {
+          Vec<T> sum{};
+          for (std::size_t o = 0; o < K; ++o) {
+            T* pair = pairs + entry(K, direction, m, o) * lanes<T>;
+            const Vec<T> x = from[m] * load<T>(potential + entry(K, direction, m, o) * lanes<T>) * g[o];
+            store<T>(pair, load<T>(pair) + x);
+            sum += x;
+          }
+          store<T>(grad_cavity + own + m * lanes<T>, sum);
+        }
+        continue;
+      }
+      const Potentials<T> wide(potentials, index, block, square);
+      send_wide(K, direction, wide, from, out);
+      for (std::size_t m = 0; m < K; ++m) {
+        Vec<T> sum{};
+        for (std::size_t o = 0; o < K; ++o) {
+          T* pair = pairs + entry(K, direction, m, o) * lanes<T>;
+          const Vec<T> exponent = vmin<T>(from[m] + wide[entry(K, direction, m, o)] - out[o], Vec<T>{});
+          const Vec<T> x = out[o] == -infinity<T> ? Vec<T>{} : exp_nonpositive(exponent) * g[o];
+          store<T>(pair, load<T>(pair) + x);
+          sum += x;
+        }
+        store<T>(grad_cavity + own + m * lanes<T>, sum);
+      }
+    }
+  }
+}
+
+template <class T>
+void step(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index, const T* exponentials,
+          const T* kind, const T* beliefs, const T* infinite, T damping, const T* messages, std::size_t first,
+          std::size_t last, T* next) {
+  const auto f = graph.states == 2   ? step_blocks<T, 2>
+                 : graph.states == 3 ? step_blocks<T, 3>
+                 : graph.states == 4 ? step_blocks<T, 4>
+                                     : step_blocks<T, 0>;
+  f(graph, potentials, index, exponentials, kind, beliefs, infinite, damping, messages, first, last, next);
+}
+
+template <class T>
+void step_backward(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index, const T* exponentials,
+                   const T* kind, const T* beliefs, const T* infinite, T damping, const T* messages, const T* next,
+                   const T* grad_beliefs, std::size_t first, std::size_t last, T* grad_cavity, T* carry,
+                   T* grad_pairs) {
+  const auto f = graph.states == 2   ? step_backward_blocks<T, 2>
+                 : graph.states == 3 ? step_backward_blocks<T, 3>
+                 : graph.states == 4 ? step_backward_blocks<T, 4>
+                                     : step_backward_blocks<T, 0>;
+  f(graph, potentials, index, exponentials, kind, beliefs, infinite, damping, messages, next, grad_beliefs, first, last,
+    grad_cavity, carry, grad_pairs);
+}
+
+template <class T>
+void scatter(const PairwiseGraph& graph, const T* grad_cavity, std::size_t first, std::size_t last, T* grad_beliefs,
+             T* grad_unary) {
+  const std::size_t K = graph.states;
+  for (std::size_t v = first; v < last; ++v) {
+    T* out = grad_beliefs + v * K;
+    for (std::size_t k = 0; k < K; ++k) out[k] = T(0);
+    for (std::int64_t e = graph.offsets[v]; e < graph.offsets[v + 1]; ++e) {
+      // What it sends is the other message of the factor.
+      const T* sent = grad_cavity + place_of<T>(graph.incident[e] ^ 1, K);
+      for (std::size_t k = 0; k < K; ++k) out[k] += sent[k * lanes<T>];
+    }
+    for (std::size_t k = 0; k < K; ++k) grad_unary[v * K + k] += out[k];
+  }
+}
+
+template <class T>
+constexpr PairwiseBeliefPropagationKernels<T> table() {
+  PairwiseBeliefPropagationKernels<T> t{};
+  t.lanes = lanes<T>;
+  t.prepare = prepare<T>;
+  t.start = start<T>;
+  t.gather = gather<T>;
+  t.step = step<T>;
+  t.normalise = normalise<T>;
+  t.normalise_backward = normalise_backward<T>;
+  t.step_backward = step_backward<T>;
+  t.scatter = scatter<T>;
+  return t;
+}
+
+}  // namespace
+
+template <>
+const PairwiseBeliefPropagationKernels<float>& kernels() {
+  static constexpr PairwiseBeliefPropagationKernels<float> t = table<float>();
+  return t;
+}
+template <>
+const PairwiseBeliefPropagationKernels<double>& kernels() {
+  static constexpr PairwiseBeliefPropagationKernels<double> t = table<double>();
+  return t;
+}
+
+}  // namespace tapestry::detail::TAPESTRY_ARCH

@@ -1,0 +1,134 @@
+#include <tapestry/prob/pairwise.hpp>
+
+#include <algorithm>
+#include <vector>
+
+#include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/operation.hpp>
+#include <tapestry/prob/pairwise_engine.hpp>
+
+namespace tapestry {
+namespace {
+
+template <class T>
+class PairwiseBeliefPropagation final : public Operation<T> {
+ public:
+  using Shapes = typename Operation<T>::Shapes;
+  PairwiseBeliefPropagation(const PairwiseFactors& factors, UnrolledOptions options, std::optional<Indices> index)
+      : factors_(factors), options_(options), index_(std::move(index)) {}
+  std::string_view name() const override { return "pairwise_belief_propagation"; }
+  Shape shape(const Shapes& inputs, int) const override { return inputs[0]; }
+  void forward(Forward<T>& context) override {
+    const auto unary = context.input(0), potentials = context.input(1);
+    const Sizes s = sizes(unary.shape, potentials.shape);
+    engines_.clear();
+    for (std::size_t b = 0; b < s.batch; ++b) {
+      engines_.emplace_back(factors_.wiring(), s.states);
+      engines_.back().forward(unary.data + b * s.unary, potentials.data + b * s.potential_stride, indices(s),
+                              options_.iterations, static_cast<T>(options_.damping),
+                              context.output().data + b * s.unary, true);
+    }
+  }
+  void backward(Backward<T>& context) override {
+    const auto unary = context.input(0), potentials = context.input(1);
+    const Sizes s = sizes(unary.shape, potentials.shape);
+    detail::PoolBuffer<T> grad_unary(s.unary), grad_potentials(context.wants(1) ? s.potentials : 0);
+    T* unary_sum = context.wants(0) ? context.add_to(0) : nullptr;
+    T* potential_sum = context.wants(1) ? context.add_to(1) : nullptr;
+    for (std::size_t b = 0; b < s.batch; ++b) {
+      engines_[b].backward(unary.data + b * s.unary, potentials.data + b * s.potential_stride, indices(s),
+                           context.output().data + b * s.unary, context.gradient().data + b * s.unary, s.count,
+                           grad_unary.data(), grad_potentials.data());
+      for (std::size_t n = 0; unary_sum != nullptr && n < s.unary; ++n)
+        unary_sum[b * s.unary + n] += grad_unary.data()[n];
+      for (std::size_t n = 0; potential_sum != nullptr && n < s.potentials; ++n)
+        potential_sum[b * s.potential_stride + n] += grad_potentials.data()[n];
+    }
+  }
+
+ private:
+  struct Sizes {
+    std::size_t batch, states, count, unary, potentials, potential_stride;
+  };
+  Sizes sizes(const Shape& unary, const Shape& potentials) const {
+    Sizes s{};
+    s.batch = unary.rank() == 3 ? static_cast<std::size_t>(unary[0]) : 1;
+    s.states = static_cast<std::size_t>(unary.back());
+    s.count = static_cast<std::size_t>(potentials[potentials.rank() - 3]);
+    s.unary = static_cast<std::size_t>(factors_.variables()) * s.states;
+    s.potentials = s.count * s.states * s.states;
+    s.potential_stride = potentials.rank() == 4 ? s.potentials : 0;
+    return s;
+  }
+  const std::int64_t* indices(const Sizes& s) {
+    if (index_) return index_->data();
+    if (s.count == static_cast<std::size_t>(factors_.size())) return nullptr;
+    zeros_.assign(static_cast<std::size_t>(factors_.size()), 0);
+    return zeros_.data();
+  }
+
+  PairwiseFactors factors_;
+  UnrolledOptions options_;
+  std::optional<Indices> index_;
+  std::vector<std::int64_t> zeros_;  // the index of factors that share one potential
+  std::vector<detail::PairwiseBeliefPropagationEngine<T>> engines_;
+};
+
+}  // namespace
+
+PairwiseFactors::PairwiseFactors(std::int64_t variables, const Indices& first, const Indices& second) {
+  if (first.shape().rank() != 1 || first.shape() != second.shape())
+    fail<ShapeError>("PairwiseFactors", "first ", first.shape(), " and second ", second.shape(),
+                     " must be of one axis and equally long");
+  for (std::int64_t f = 0; f < first.size(); ++f) {
+    for (const std::int64_t v : {first[f], second[f]})
+      if (v < 0 || v >= variables)
+        fail<IndexError>("PairwiseFactors", "factor ", f, " has variable ", v, " of ", variables);
+    if (first[f] == second[f])
+      fail<IndexError>("PairwiseFactors", "factor ", f, " joins variable ", first[f], " to itself");
+  }
+  wiring_ = std::make_shared<const detail::PairwiseWiring>(
+      static_cast<std::size_t>(variables), static_cast<std::size_t>(first.size()), first.data(), second.data());
+}
+
+std::int64_t PairwiseFactors::variables() const {
+  return static_cast<std::int64_t>(wiring_->variables());
+}
+std::int64_t PairwiseFactors::size() const {
+  return static_cast<std::int64_t>(wiring_->factors());
+}
+
+template <class T>
+Var<T> pairwise_belief_propagation(const PairwiseFactors& factors, const Var<T>& unary, const Var<T>& potentials,
+                                   UnrolledOptions options, const std::optional<Indices>& index) {
+  constexpr const char* name = "pairwise_belief_propagation";
+  const Shape &u = unary.shape(), &p = potentials.shape();
+  if ((u.rank() != 2 && u.rank() != 3) || u[u.rank() - 2] != factors.variables() || u.back() < 1)
+    fail<ShapeError>(name, "unary potentials ", u, " for ", factors.variables(), " variables");
+  const std::int64_t K = u.back();
+  if (K > static_cast<std::int64_t>(detail::PairwiseBeliefPropagationEngine<T>::most_states))
+    fail(name, K, " states are more than ", detail::PairwiseBeliefPropagationEngine<T>::most_states);
+  const bool batched = p.rank() == 4 && u.rank() == 3 && p[0] == u[0];
+  if ((p.rank() != 3 && !batched) || p.back() != K || p[p.rank() - 2] != K)
+    fail<ShapeError>(name, "potentials ", p, " do not fit unary potentials ", u);
+  const std::int64_t count = p[p.rank() - 3];
+  if (index) {
+    if (index->shape() != Shape{factors.size()})
+      fail<ShapeError>(name, "index ", index->shape(), " for ", factors.size(), " factors");
+    for (std::int64_t f = 0; f < factors.size(); ++f)
+      if ((*index)[f] < 0 || (*index)[f] >= count)
+        fail<IndexError>(name, "factor ", f, " has potential ", (*index)[f], " of ", count);
+  } else if (count != factors.size() && count != 1) {
+    fail<ShapeError>(name, "potentials ", p, " for ", factors.size(), " factors: one for each, or one for all");
+  }
+  if (options.iterations < 0 || !(options.damping >= 0 && options.damping < 1))
+    fail(name, options.iterations, " iterations with a damping of ", options.damping);
+  return record(std::make_unique<PairwiseBeliefPropagation<T>>(factors, options, index), unary, potentials);
+}
+
+template Var<float> pairwise_belief_propagation(const PairwiseFactors&, const Var<float>&, const Var<float>&,
+                                                UnrolledOptions, const std::optional<Indices>&);
+template Var<double> pairwise_belief_propagation(const PairwiseFactors&, const Var<double>&, const Var<double>&,
+                                                 UnrolledOptions, const std::optional<Indices>&);
+
+}  // namespace tapestry
