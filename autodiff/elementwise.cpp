@@ -1,0 +1,34 @@
+#include <tapestry/autodiff/elementwise/functions.hpp>
+#include <tapestry/autodiff/threads.hpp>
+
+namespace tapestry::detail {
+
+template <class T>
+void block_unary(Unary f, const T* x, T* y) {
+  kernels<ElementwiseKernels<T>>().unary[static_cast<int>(f)](x, y, block_bytes / sizeof(T));
+}
+
+template <class T>
+void block_parametric(Parametric f, const T* x, T parameter, T* y) {
+  kernels<ElementwiseKernels<T>>().parametric[static_cast<int>(f)](x, parameter, T(0), y, block_bytes / sizeof(T));
+}
+
+template <class T>
+void multiply_into(const T* g, const T* partial, T* out, std::int64_t n, bool accumulate) {
+  constexpr std::int64_t grain = 32768;
+  const auto multiply = kernels<ElementwiseKernels<T>>().binary_backward_a[static_cast<int>(Binary::multiply)];
+  parallel_for(n, grain, [&](std::int64_t begin, std::int64_t end) {
+    multiply(g + begin, partial + begin, 1, partial + begin, 1, nullptr, out + begin,
+             static_cast<std::size_t>(end - begin), accumulate);
+  });
+}
+
+#define TAPESTRY_INSTANTIATE(T)                                \
+  template void block_unary(Unary, const T*, T*);              \
+  template void block_parametric(Parametric, const T*, T, T*); \
+  template void multiply_into(const T*, const T*, T*, std::int64_t, bool);
+TAPESTRY_INSTANTIATE(float)
+TAPESTRY_INSTANTIATE(double)
+#undef TAPESTRY_INSTANTIATE
+
+}  // namespace tapestry::detail

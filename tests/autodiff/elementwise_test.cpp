@@ -1,0 +1,77 @@
+#include <tapestry/autodiff/elementwise.hpp>
+
+#include <cmath>
+
+#include <doctest/doctest.h>
+
+#include <tapestry/autodiff/autodiff.hpp>
+
+using namespace tapestry;
+
+using V = Var<double>;
+using Vars = std::vector<V>;
+
+namespace {
+
+Tensor<double> ramp(std::size_t n, double low, double high) {
+  Tensor<double> x = empty_tensor<double>({static_cast<std::int64_t>(n)});
+  for (std::size_t i = 0; i < n; ++i) x(i) = low + (high - low) * static_cast<double>(i) / static_cast<double>(n);
+  return x;
+}
+
+}  // namespace
+
+TEST_CASE("elementwise: the value and the gradients are those of the composed operations") {
+  for (const std::size_t n : {1, 5, 64, 65, 1000}) {
+    V a(ramp(n, -2, 2), true), b(ramp(n, 0.5, 3), true);
+    const V fused = elementwise([](auto x, auto y) { return tanh(sigmoid(x) * y) / (1.0 + exp(x)) - y * 0.5; }, a, b);
+    const V composed = tanh(sigmoid(a) * b) / (1.0 + exp(a)) - b * 0.5;
+    const auto g = grad(sum(square(fused)), {a, b}), h = grad(sum(square(composed)), {a, b});
+    for (std::size_t i = 0; i < n; ++i) {
+      CHECK(fused.value()(i) == doctest::Approx(composed.value()(i)).epsilon(1e-14));
+      CHECK(g[0].value()(i) == doctest::Approx(h[0].value()(i)).epsilon(1e-13));
+      CHECK(g[1].value()(i) == doctest::Approx(h[1].value()(i)).epsilon(1e-13));
+    }
+  }
+}
+
+TEST_CASE("elementwise: derivatives to second order, broadcasting and one-element inputs") {
+  const Vars inputs = {V(Tensor<double>{{0.3, -0.8, 1.2}, {0.1, 0.9, -1.0}}), V(Tensor<double>{0.4, 1.5, 0.7}), V(0.9)};
+  const Function<double> f = [](const Vars& x) {
+    return elementwise([](auto a, auto b, auto c) { return exp(a * c) * log(b) + where(a > 0.0, a * a, b * c); }, x[0],
+                       x[1], x[2]);
+  };
+  CHECK_NOTHROW(check_gradients(f, inputs, {.order = 2}));
+  CHECK(f(inputs).shape() == Shape{2, 3});
+}
+
+TEST_CASE("elementwise: every function's derivatives") {
+  const Vars x = {V(Tensor<double>{0.15, 0.4, 0.85})};
+  const auto check = [&](const char* name, auto f) {
+    CHECK_NOTHROW_MESSAGE(
+        check_gradients([f](const Vars& v) { return elementwise(f, v[0]); }, x, {.order = 2, .name = name}), name);
+  };
+  check("powers", [](auto v) { return square(v) + 2 * sqrt(v) - rsqrt(v) * 3 + reciprocal(v) * 5 + pow(v, 2.5); });
+  check("exponentials",
+        [](auto v) { return exp(v) + 2 * expm1(v * 2) - log(v) * 3 + 5 * log1p(v) + erf(v) + 2 * erfc(v * v); });
+  check("activations", [](auto v) {
+    return sigmoid(v) + 2 * log_sigmoid(v) - softplus(v * 2) * 3 + 5 * tanh(v) + relu(v) * abs(v - 0.5);
+  });
+  check("trigonometry", [](auto v) {
+    return sin(v) + 2 * cos(v) - 3 * tan(v) + asin(v) * 5 + 7 * acos(v * v) + atan(v * 2) + sinh(v) * cosh(v);
+  });
+  check("gamma", [](auto v) { return lgamma(v + 1) + digamma(v + 0.5); });
+  check("choices", [](auto v) { return maximum(v * v, v * 0.5) + minimum(v * v * v, v * 0.5) * 2; });
+  check("quotients", [](auto v) { return (2 - v) / (1.0 / v + 3) - (v - 1) / 4 + -v; });
+}
+
+TEST_CASE("elementwise: inputs that do not broadcast are refused by name, empty ones are fine") {
+  const V a(Tensor<double>{1.0, 2.0}), b(Tensor<double>{1.0, 2.0, 3.0});
+  CHECK_THROWS_WITH_AS(elementwise<double>(
+                           "gate", [](auto x, auto y) { return x * y; }, a, b),
+                       "gate: shapes do not broadcast: [2] and [3]", ShapeError);
+  V none(empty_tensor<double>({0, 3}), true);
+  const V y = elementwise([](auto x) { return exp(x); }, none);
+  CHECK(y.shape() == Shape{0, 3});
+  CHECK(grad(sum(y), {none})[0].shape() == Shape{0, 3});
+}
