@@ -15,6 +15,7 @@
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/ops/slicing.hpp>
+#include <tapestry/autodiff/ops/special.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/autodiff/tensor.hpp>
 #include <tapestry/autodiff/tensor_io.hpp>

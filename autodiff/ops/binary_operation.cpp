@@ -82,16 +82,17 @@ class BinaryOperation final : public Operation<T> {
     const auto kernel = i == 0 ? table().binary_backward_a[index()] : table().binary_backward_b[index()];
     const T* a = c.input_data(0);
     const T* b = c.input_data(1);
+    const T* y = c.output_data();
     if (c.input_shape(0) == c.input_shape(1)) {
       parallel_for(g.size(), grain, [&](std::int64_t begin, std::int64_t end) {
-        kernel(g.data + begin, shifted(a, begin), 1, shifted(b, begin), 1, nullptr, out + begin,
+        kernel(g.data + begin, shifted(a, begin), 1, shifted(b, begin), 1, shifted(y, begin), out + begin,
                static_cast<std::size_t>(end - begin), accumulate);
       });
       return;
     }
     for_runs(c.input_shape(0), c.input_shape(1), g.shape,
              [&](auto offset_a, auto stride_a, auto offset_b, auto stride_b, auto offset, auto n) {
-               kernel(g.data + offset, shifted(a, offset_a), stride_a, shifted(b, offset_b), stride_b, nullptr,
+               kernel(g.data + offset, shifted(a, offset_a), stride_a, shifted(b, offset_b), stride_b, shifted(y, offset),
                       out + offset, n, accumulate);
              });
   }
