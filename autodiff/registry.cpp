@@ -58,6 +58,7 @@ const Registry& registry() {
     detail::register_shaping(r);
     detail::register_matmul(r);
     detail::register_slicing(r);
+    detail::register_decompositions(r);
     return r;
   }();
   return all;

@@ -1,0 +1,216 @@
+#include <tapestry/autodiff/ops/cholesky.hpp>
+
+#include <algorithm>
+#include <cmath>
+
+#include <tapestry/autodiff/blas.hpp>
+#include <tapestry/autodiff/lapack.hpp>
+#include <tapestry/autodiff/operation.hpp>
+#include <tapestry/autodiff/ops/arithmetic.hpp>
+#include <tapestry/autodiff/ops/matmul.hpp>
+#include <tapestry/autodiff/ops/matrix_parts.hpp>
+#include <tapestry/autodiff/ops/solve.hpp>
+
+namespace tapestry {
+namespace {
+
+using Int = std::int64_t;
+using detail::for_matrices;
+using detail::gemm;
+using detail::MatrixBatch;
+using detail::Scratch;
+using detail::square_batch;
+
+constexpr Int block = 64;
+
+// L in the lower triangle of out, zeros above.
+template <class T>
+void factor(std::string_view operation, const MatrixBatch& batch, const T* s, T* out) {
+  const Int n = batch.rows;
+  for_matrices(batch.count, n, [&](Int item) {
+    T* l = out + item * n * n;
+    for (Int i = 0; i < n; ++i) {
+      std::copy_n(s + (item * n + i) * n, i + 1, l + i * n);
+      std::fill(l + i * n + i + 1, l + (i + 1) * n, T(0));
+    }
+    int minor = detail::potrf(n, l, n);
+    for (Int i = 0; i < n && minor == 0; ++i)
+      if (!(l[i * (n + 1)] > T(0))) minor = static_cast<int>(i + 1);
+    if (minor != 0)
+      fail<NumericalError>(operation, detail::which_matrix(batch, item),
+                           " is not positive definite: its leading minor of order ", minor);
+  });
+}
+
+// The lower triangle of a^T b for lower triangular a, where rows of b above the block's diagonal do not count (they are
+// zero, or belong to a's zeros): block row by block row. What lies above the diagonal within the blocks is left over.
+template <class T>
+void lower_of_product(Int n, const T* a, const T* b, T* c) {
+  for (Int i = 0; i < n; i += block) {
+    const Int rows = std::min(block, n - i);
+    gemm(true, false, rows, i + rows, n - i, T(1), a + i * n + i, n, b + i * n, n, T(0), c + i * n, n);
+  }
+}
+
+// out (+)= the symmetric matrix of which `lower` holds the lower triangle.
+template <class T>
+void add_symmetric(Int n, const T* lower, T* out, bool accumulate) {
+  constexpr Int tile = 32;
+  for (Int top = 0; top < n; top += tile)
+    for (Int left = 0; left < n; left += tile)
+      for (Int i = top; i < std::min(top + tile, n); ++i)
+        for (Int j = left; j < std::min(left + tile, n); ++j) {
+          const T value = j <= i ? lower[i * n + j] : lower[j * n + i];
+          out[i * n + j] = accumulate ? out[i * n + j] + value : value;
+        }
+}
+
+template <class T>
+bool is_diagonal(Int n, const T* g) {
+  for (Int i = 0; i < n; ++i) {
+    bool zero = true;
+    for (Int j = 0; j < i; ++j) zero &= g[i * n + j] == T(0);
+    if (!zero) return false;
+  }
+  return true;
+}
+
+// L^-T sym(Phi(L^T G)) L^-1, through the inverse factor, where Phi takes the lower triangle with half the diagonal. G's
+// upper triangle does not count. A diagonal G (log-determinants) needs one product only.
+template <class T>
+void cholesky_backward(Int n, const T* l, const T* g, T* out, bool accumulate) {
+  const auto elements = static_cast<std::size_t>(n * n);
+  const Scratch<T> inverse(elements), scaled(elements), result(elements);
+  std::copy_n(l, n * n, inverse.data());
+  detail::trtri(true, n, inverse.data(), n);
+  if (is_diagonal(n, g)) {
+    for (Int i = 0; i < n; ++i) {
+      const T factor = T(0.5) * l[i * (n + 1)] * g[i * (n + 1)];
+      for (Int j = 0; j < n; ++j) scaled.data()[i * n + j] = j <= i ? factor * inverse.data()[i * n + j] : T(0);
+    }
+  } else {
+    const Scratch<T> phi(elements), lower_g(elements);
+    for (Int i = 0; i < n; ++i)
+      for (Int j = 0; j < n; ++j) lower_g.data()[i * n + j] = j <= i ? g[i * n + j] : T(0);
+    lower_of_product(n, l, lower_g.data(), result.data());
+    for (Int i = 0; i < n; ++i)
+      for (Int j = 0; j <= i; ++j) result.data()[i * n + j] *= T(0.5);
+    add_symmetric(n, result.data(), phi.data(), false);
+    for (Int j = 0; j < n; j += block) {
+      const Int columns = std::min(block, n - j);
+      gemm(false, false, n, columns, n - j, T(1), phi.data() + j, n, inverse.data() + j * n + j, n, T(0),
+           scaled.data() + j, n);
+    }
+  }
+  lower_of_product(n, inverse.data(), scaled.data(), result.data());
+  add_symmetric(n, result.data(), out, accumulate);
+}
+
+template <class T>
+class Cholesky final : public Operation<T> {
+  using typename Operation<T>::Shapes;
+
+ public:
+  std::string_view name() const override { return "cholesky"; }
+  Shape shape(const Shapes& in, int) const override {
+    square_batch("cholesky", in[0]);
+    return in[0];
+  }
+  std::uint32_t needs() const override { return Needs::output; }
+
+  void forward(Forward<T>& c) override {
+    factor("cholesky", square_batch("cholesky", c.input(0).shape), c.input(0).data, c.output().data);
+  }
+
+  void backward(Backward<T>& c) override {
+    const auto l = c.output(), g = c.gradient();
+    const MatrixBatch batch = square_batch("cholesky", l.shape);
+    const Target<T> out = c.target(0);
+    for_matrices(batch.count, batch.rows, [&](Int i) {
+      const Int at = i * batch.elements();
+      cholesky_backward(batch.rows, l.data + at, g.data + at, out.data + at, out.accumulate);
+    });
+  }
+
+  void vjp(Vjp<T>& c) override {
+    const Var<T> l = c.output();
+    const Var<T> g = detail::triangle(c.gradient(), true);
+    // sym(Phi(x)): half of the lower triangle on both sides, and half of the diagonal.
+    const Var<T> middle = detail::matrix_parts(matmul(l, g, {.transpose_a = true}), {0.5, 0.5, 0}, {0, 0, 0.5});
+    const Var<T> left = triangular_solve(l, middle, {.transpose = true});
+    c.add(0, triangular_solve(l, detail::adjoint(left), {.transpose = true}));
+  }
+};
+
+template <class T>
+class LogDetSpd final : public Operation<T> {
+  using typename Operation<T>::Shapes;
+
+ public:
+  std::string_view name() const override { return "logdet_spd"; }
+  Shape shape(const Shapes& in, int) const override {
+    square_batch("logdet_spd", in[0]);
+    return Shape(in[0].begin(), in[0].end() - 2);
+  }
+  std::uint32_t needs() const override { return Needs::input(0); }
+
+  void forward(Forward<T>& c) override {
+    const auto s = c.input(0);
+    const MatrixBatch batch = square_batch("logdet_spd", s.shape);
+    const Int n = batch.rows;
+    factor_ = empty_tensor<T>(s.shape);
+    factor("logdet_spd", batch, s.data, factor_.data());
+    for (Int i = 0; i < batch.count; ++i) {
+      double sum = 0;
+      for (Int j = 0; j < n; ++j) sum += std::log(static_cast<double>(factor_.data()[(i * n + j) * n + j]));
+      c.output()[i] = static_cast<T>(2 * sum);
+    }
+  }
+
+  void backward(Backward<T>& c) override {
+    const auto g = c.gradient();
+    const MatrixBatch batch = square_batch("logdet_spd", c.input_shape(0));
+    const Int n = batch.rows;
+    const Target<T> out = c.target(0);
+    for_matrices(batch.count, n, [&](Int item) {
+      const auto elements = static_cast<std::size_t>(n * n);
+      const Scratch<T> inverse(elements), scaled(elements), result(elements);
+      std::copy_n(factor_.data() + item * n * n, n * n, inverse.data());
+      detail::trtri(true, n, inverse.data(), n);
+      for (Int i = 0; i < n * n; ++i) scaled.data()[i] = g[item] * inverse.data()[i];
+      lower_of_product(n, inverse.data(), scaled.data(), result.data());
+      add_symmetric(n, result.data(), out.data + item * n * n, out.accumulate);
+    });
+  }
+
+  void vjp(Vjp<T>& c) override {
+    const Var<T> l = cholesky(c.input(0));
+    const Var<T> inverse_factor = triangular_solve(l, detail::identity<T>(l.shape().back()));
+    c.add(0, detail::as_column(detail::as_column(c.gradient())) *
+                 matmul(inverse_factor, inverse_factor, {.transpose_a = true}));
+  }
+
+ private:
+  Tensor<T> factor_;
+};
+
+}  // namespace
+
+template <class T>
+Var<T> cholesky(const Var<T>& s) {
+  return record(std::make_unique<Cholesky<T>>(), s);
+}
+
+template <class T>
+Var<T> logdet_spd(const Var<T>& s) {
+  return record(std::make_unique<LogDetSpd<T>>(), s);
+}
+
+#define TAPESTRY_INSTANTIATE(T)            \
+  template Var<T> cholesky(const Var<T>&); \
+  template Var<T> logdet_spd(const Var<T>&);
+TAPESTRY_INSTANTIATE(float)
+TAPESTRY_INSTANTIATE(double)
+#undef TAPESTRY_INSTANTIATE
+
+}  // namespace tapestry
