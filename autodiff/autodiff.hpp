@@ -9,6 +9,7 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/cholesky.hpp>
+#include <tapestry/autodiff/ops/convolution.hpp>
 #include <tapestry/autodiff/ops/decomposition.hpp>
 #include <tapestry/autodiff/ops/determinant.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>

@@ -59,6 +59,7 @@ const Registry& registry() {
     detail::register_matmul(r);
     detail::register_slicing(r);
     detail::register_decompositions(r);
+    detail::register_convolution(r);
     return r;
   }();
   return all;

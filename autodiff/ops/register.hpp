@@ -6,6 +6,7 @@ namespace tapestry::detail {
 
 // One function a family of operations, beside its source: register_<file>.cpp.
 void register_arithmetic(Registry& r);
+void register_convolution(Registry& r);
 void register_decompositions(Registry& r);
 void register_elementary(Registry& r);
 void register_matmul(Registry& r);
