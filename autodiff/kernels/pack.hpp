@@ -25,6 +25,13 @@ struct Bits {
 template <class T>
 using Integer = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
 
+template <class T>
+struct UnsignedOf {
+  typedef std::make_unsigned_t<Integer<T>> type __attribute__((vector_size(vector_bytes)));
+};
+template <class T>
+using Unsigned = typename UnsignedOf<T>::type;
+
 template <class T, int U>
 TAPESTRY_INLINE Pack<T, U> load_pack(const T* p) {
   Pack<T, U> x;
@@ -87,24 +94,24 @@ TAPESTRY_PACK_COMPARISON(==)
 TAPESTRY_PACK_COMPARISON(!=)
 #undef TAPESTRY_PACK_COMPARISON
 
+// Without sign, so that sums may wrap around.
 #define TAPESTRY_BITS_OPERATOR(op)                                                                  \
   template <class T, int U>                                                                         \
   TAPESTRY_INLINE Bits<T, U> operator op(const Bits<T, U>& a, const Bits<T, U>& b) {                \
     Bits<T, U> y;                                                                                   \
-    for (int u = 0; u < U; ++u) y.v[u] = a.v[u] op b.v[u];                                          \
+    for (int u = 0; u < U; ++u) y.v[u] = (Mask<T>)((Unsigned<T>)a.v[u] op(Unsigned<T>) b.v[u]);     \
     return y;                                                                                       \
   }                                                                                                 \
   template <class T, int U>                                                                         \
   TAPESTRY_INLINE Bits<T, U> operator op(const Bits<T, U>& a, std::type_identity_t<Integer<T>> b) { \
     Bits<T, U> y;                                                                                   \
-    for (int u = 0; u < U; ++u) y.v[u] = a.v[u] op(Mask<T>{} + b);                                  \
-    return y;                                                                                       \
+    for (int u = 0; u < U; ++u) y.v[u] = Mask<T>{} + b;                                             \
+    return a op y;                                                                                  \
   }
 TAPESTRY_BITS_OPERATOR(+)
 TAPESTRY_BITS_OPERATOR(-)
 TAPESTRY_BITS_OPERATOR(&)
 TAPESTRY_BITS_OPERATOR(|)
-TAPESTRY_BITS_OPERATOR(^)
 #undef TAPESTRY_BITS_OPERATOR
 
 template <class T, int U>
@@ -142,15 +149,14 @@ TAPESTRY_INLINE Pack<T, U> from_bits(const Bits<T, U>& x) {
 template <class T, int U>
 TAPESTRY_INLINE Bits<T, U> shift_left(const Bits<T, U>& x, int n) {
   Bits<T, U> y;
-  for (int u = 0; u < U; ++u) y.v[u] = x.v[u] << n;
+  for (int u = 0; u < U; ++u) y.v[u] = (Mask<T>)((Unsigned<T>)x.v[u] << n);
   return y;
 }
 /// Zeros come in from the left.
 template <class T, int U>
 TAPESTRY_INLINE Bits<T, U> shift_right(const Bits<T, U>& x, int n) {
-  typedef std::make_unsigned_t<Integer<T>> Unsigned __attribute__((vector_size(vector_bytes)));
   Bits<T, U> y;
-  for (int u = 0; u < U; ++u) y.v[u] = (Mask<T>)((Unsigned)x.v[u] >> n);
+  for (int u = 0; u < U; ++u) y.v[u] = (Mask<T>)((Unsigned<T>)x.v[u] >> n);
   return y;
 }
 /// a where a > b, else b (also where either is not a number).
