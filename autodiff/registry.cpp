@@ -60,6 +60,8 @@ const Registry& registry() {
     detail::register_slicing(r);
     detail::register_decompositions(r);
     detail::register_convolution(r);
+    detail::register_indexing(r);
+    detail::register_statistics(r);
     return r;
   }();
   return all;

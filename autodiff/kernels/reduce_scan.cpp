@@ -96,7 +96,7 @@ template <class T>
 void logcumsumexp_backward(const T* g, const T* x, const T* y, AxisView v, T* out, bool accumulate) {
   for_tiles<T, 2>(v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
     constexpr int U = decltype(width)::value;
-    Pack<T, U> r{}, next{};
+    Pack<T, U> r{}, next = splat_pack<T, U>(infinity<T>);
     for (std::size_t a = v.axis; a-- > 0;) {
       const std::size_t k = (o * v.axis + a) * v.inner + i;
       const Pack<T, U> here = load_some<T, U>(y + k, m);

@@ -13,6 +13,8 @@ void register_matmul(Registry& r);
 void register_reductions(Registry& r);
 void register_shaping(Registry& r);
 void register_slicing(Registry& r);
+void register_indexing(Registry& r);
+void register_statistics(Registry& r);
 
 /// A reference result of that shape, element by element: f is given the position.
 template <class F>

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <numeric>
+
+#include <tapestry/autodiff/operation.hpp>
+#include <tapestry/autodiff/ops/axis_split.hpp>
+#include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/ops/slicing.hpp>
+
+namespace tapestry::detail {
+
+/// Base of reductions over axes that lie side by side, [begin, end).
+template <class T>
+class AxisReduction : public Operation<T> {
+ public:
+  AxisReduction(std::string_view name, int begin, int end, const Shape& result)
+      : name_(name), begin_(begin), end_(end), result_(result) {}
+  std::string_view name() const override { return name_; }
+  Shape shape(const detail::Shapes&, int) const override { return result_; }
+
+ protected:
+  AxisView view(const Shape& x) const { return axis_view(x, begin_, end_); }
+  /// A result with axes of extent 1, that broadcasts to the input.
+  Var<T> kept(const Var<T>& y, Shape x) const {
+    for (int i = begin_; i < end_; ++i) x[i] = 1;
+    return reshape(y, x);
+  }
+  Axes axes() const {
+    Axes axes(static_cast<std::size_t>(end_ - begin_));
+    std::iota(axes.begin(), axes.end(), begin_);
+    return axes;
+  }
+  const Shape& result() const { return result_; }
+
+ private:
+  std::string_view name_;
+  int begin_, end_;
+  Shape result_;
+};
+
+/// Records an AxisReduction over any axes: where they do not lie side by side, of x with these axes moved to the end.
+template <class Op, class T, class... Arguments>
+Var<T> reduce_axes(std::string_view name, const Var<T>& x, const Axes& axes, bool keep_dims, Arguments... arguments) {
+  const auto mask = axis_mask(name, axes, x.rank());
+  const Shape result = reduced_shape(x.shape(), mask, keep_dims);
+  Axes order;
+  int begin = 0, end = 0;
+  bool apart = false;
+  for (int i = 0; i < x.rank(); ++i) {
+    if (!mask[static_cast<std::size_t>(i)]) {
+      order.push_back(i);
+      continue;
+    }
+    if (end == 0) begin = end = i;
+    for (; end < i; ++end) apart |= !mask[static_cast<std::size_t>(end)] && x.shape()[end] != 1;
+    end = i + 1;
+  }
+  if (!apart) return record(std::make_unique<Op>(name, begin, end, result, arguments...), x);
+  const auto kept = static_cast<int>(order.size());
+  for (int i = 0; i < x.rank(); ++i)
+    if (mask[static_cast<std::size_t>(i)]) order.push_back(i);
+  return record(std::make_unique<Op>(name, kept, x.rank(), result, arguments...), transpose(x, order));
+}
+
+}  // namespace tapestry::detail
