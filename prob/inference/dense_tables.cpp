@@ -21,7 +21,7 @@ DenseTables::DenseTables(const GraphStructure& graph) : graph_(graph), offsets_{
     } else {
       const std::int64_t arity = group.arity();
       if (arity > largest_arity)
-        fail<NumericalError>("junction_tree", "factor group '", group.name, "' joins ", arity,
+        fail<NumericalError>("factor_graph", "factor group '", group.name, "' joins ", arity,
                              " variables; written out over all states, at most ", largest_arity, " are possible");
       sizes_.push_back(std::size_t{1} << arity);
       std::vector<std::int64_t> states(static_cast<std::size_t>(arity));
@@ -66,7 +66,7 @@ void DenseTables::load(const std::vector<const T*>& potentials, const std::vecto
       for (std::size_t e = 0; e < entries.size(); ++e) {
         entries[e] = static_cast<double>(from[e]);
         if (!(entries[e] < std::numeric_limits<double>::infinity()))
-          fail<NumericalError>("junction_tree", "factor ", f, " of group '", group.name, "' has a potential of ",
+          fail<NumericalError>("factor_graph", "factor ", f, " of group '", group.name, "' has a potential of ",
                                entries[e]);
       }
       double* table = values_.data() + offsets_[g] + static_cast<std::size_t>(f) * sizes_[g];

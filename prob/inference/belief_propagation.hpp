@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <tapestry/prob/factor_graph.hpp>
+#include <tapestry/prob/inference/gradient_mode.hpp>
+#include <tapestry/prob/inference/result.hpp>
+
+namespace tapestry {
+
+/// The order in which messages are computed.
+enum class Schedule {
+  flooding,    ///< all from the old ones
+  sequential,  ///< factor by factor, from the newest ones
+  random,      ///< factor by factor in an order drawn for each iteration
+  residual,    ///< the largest change first (Elidan, McGraw, Koller 2006)
+  tree         ///< from the leaves of a spanning forest to its roots and back: two passes are exact on trees
+};
+
+/// Loopy belief propagation (Pearl 1988; Kschischang, Frey, Loeliger 2001): sum-product at temperature 1, max-product
+/// at 0. The log-partition is Bethe's estimate, exact on trees at convergence.
+///
+/// Gradients through iterations are for flooding: other schedules take GradientMode::implicit or likelihood.
+struct BeliefPropagation {
+  std::int64_t iterations = 100;
+  double tolerance = 1e-8;  ///< on the largest change of a message's probability
+  double damping = 0;       ///< part of the old message (its logarithm) that stays
+  double temperature = 1;
+  Schedule schedule = Schedule::flooding;
+  GradientMode gradient = GradientMode::unrolled;
+  std::int64_t truncation = 5;  ///< iterations that GradientMode::truncated passes through
+  std::uint64_t seed = 0;       ///< of the random schedule
+  /// A counting number for each factor group, or for each factor of all groups one after the other; ones if empty.
+  /// Others than ones are fractional belief propagation (Wiegerinck, Heskes 2003).
+  std::vector<double> weights = {};
+};
+
+/// Tree-reweighted belief propagation (Wainwright, Jaakkola, Willsky 2005): an upper bound on the log-partition once
+/// converged. Weights are the frequencies of factors in random maximal sets of factors without cycles, or given.
+struct TreeReweighted {
+  std::int64_t iterations = 200;
+  double tolerance = 1e-8;
+  double damping = 0.3;
+  Schedule schedule = Schedule::flooding;
+  GradientMode gradient = GradientMode::unrolled;
+  std::int64_t truncation = 5;
+  int forests = 50;  ///< drawn at least
+  std::uint64_t seed = 0;
+  std::vector<double> weights = {};
+};
+
+/// @throws GraphError for a schedule and a way of gradients that do not go together; NumericalError for NaN potentials
+template <class T>
+InferenceResult<T> infer(const FactorGraph<T>& graph, const BeliefPropagation& options);
+template <class T>
+InferenceResult<T> infer(const FactorGraph<T>& graph, const TreeReweighted& options);
+
+extern template InferenceResult<float> infer(const FactorGraph<float>&, const BeliefPropagation&);
+extern template InferenceResult<double> infer(const FactorGraph<double>&, const BeliefPropagation&);
+extern template InferenceResult<float> infer(const FactorGraph<float>&, const TreeReweighted&);
+extern template InferenceResult<double> infer(const FactorGraph<double>&, const TreeReweighted&);
+
+}  // namespace tapestry

@@ -1,0 +1,206 @@
+#include <tapestry/prob/inference/cluster_mean_field.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include <tapestry/autodiff/error.hpp>
+
+namespace tapestry::detail {
+namespace {
+
+constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
+
+}  // namespace
+
+ClusterMeanField::ClusterMeanField(const std::vector<std::int64_t>& cardinalities,
+                                   std::vector<std::vector<std::int64_t>> scopes, std::vector<const double*> tables,
+                                   const Evidence& evidence, const std::vector<std::int64_t>& cluster,
+                                   const CliqueTreeOptions& options)
+    : cardinalities_(cardinalities) {
+  if (cluster.size() != cardinalities.size())
+    fail<ShapeError>("mean_field", cluster.size(), " cluster numbers for ", cardinalities.size(), " variables");
+  std::int64_t count = 0;
+  for (const std::int64_t c : cluster) {
+    if (c < 0 || c > static_cast<std::int64_t>(cluster.size()))
+      fail<IndexError>("mean_field", "a cluster has number ", c);
+    count = std::max(count, c + 1);
+  }
+  clusters_.resize(static_cast<std::size_t>(count));
+  std::vector<std::int64_t> local(cardinalities.size());
+  for (std::size_t v = 0; v < cluster.size(); ++v) {
+    auto& own = clusters_[static_cast<std::size_t>(cluster[v])].variables;
+    local[v] = static_cast<std::int64_t>(own.size());
+    own.push_back(static_cast<std::int64_t>(v));
+  }
+  std::vector<std::vector<std::vector<std::int64_t>>> local_scopes(clusters_.size());
+  for (std::size_t f = 0; f < scopes.size(); ++f) {
+    Factor factor{tables[f], {}, {}, 1};
+    for (std::size_t i = 0; i < scopes[f].size(); ++i) {
+      const auto v = static_cast<std::size_t>(scopes[f][i]);
+      factor.cardinalities.push_back(cardinalities[v]);
+      factor.size *= static_cast<std::size_t>(cardinalities[v]);
+      const auto c = static_cast<std::int32_t>(cluster[v]);
+      auto part = std::find_if(factor.parts.begin(), factor.parts.end(), [&](const Part& p) { return p.cluster == c; });
+      if (part == factor.parts.end()) part = factor.parts.insert(part, Part{c, 0, {}, {}, {}});
+      part->axes.push_back(i);
+      part->variables.push_back(scopes[f][i]);
+    }
+    for (std::size_t p = 0; p < factor.parts.size(); ++p) {
+      auto& part = factor.parts[p];
+      auto& own = clusters_[static_cast<std::size_t>(part.cluster)];
+      part.place = static_cast<std::int32_t>(own.factors.size());
+      own.factors.push_back({static_cast<std::int32_t>(f), static_cast<std::int32_t>(p)});
+      auto& scope = local_scopes[static_cast<std::size_t>(part.cluster)].emplace_back();
+      std::size_t size = 1;
+      for (const std::size_t axis : part.axes) {
+        scope.push_back(local[static_cast<std::size_t>(scopes[f][axis])]);
+        size *= static_cast<std::size_t>(factor.cardinalities[axis]);
+      }
+      part.probabilities.resize(size);
+    }
+    factors_.push_back(std::move(factor));
+  }
+  std::vector<std::vector<std::int64_t>> observed(clusters_.size());
+  for (const auto& [variable, state] : evidence) {
+    const auto c = static_cast<std::size_t>(cluster[static_cast<std::size_t>(variable)]);
+    observed[c].push_back(local[static_cast<std::size_t>(variable)]);
+    clusters_[c].states.push_back(state);
+  }
+  for (std::size_t c = 0; c < clusters_.size(); ++c) {
+    auto& own = clusters_[c];
+    std::vector<std::int64_t> states;
+    for (const std::int64_t v : own.variables) states.push_back(cardinalities[static_cast<std::size_t>(v)]);
+    own.tree.emplace(std::move(states), std::move(local_scopes[c]), observed[c], options);
+  }
+  start();
+}
+
+template <class Visit>
+void ClusterMeanField::for_each(const Factor& factor, Visit visit) const {
+  // place[p]: the entry in part p of the factor's present entry.
+  std::vector<std::size_t> place(factor.parts.size());
+  std::vector<std::int64_t> states(factor.cardinalities.size(), 0);
+  for (std::size_t entry = 0; entry < factor.size; ++entry) {
+    for (std::size_t p = 0; p < place.size(); ++p) {
+      place[p] = 0;
+      for (const std::size_t axis : factor.parts[p].axes)
+        place[p] =
+            place[p] * static_cast<std::size_t>(factor.cardinalities[axis]) + static_cast<std::size_t>(states[axis]);
+    }
+    visit(entry, place);
+    for (std::size_t i = states.size(); i > 0 && ++states[i - 1] == factor.cardinalities[i - 1]; --i) states[i - 1] = 0;
+  }
+}
+
+void ClusterMeanField::expect(const Factor& factor, std::size_t except, double* out) const {
+  std::fill(out, out + factor.parts[except].probabilities.size(), 0.0);
+  for_each(factor, [&](std::size_t entry, const std::vector<std::size_t>& place) {
+    double weight = 1;
+    for (std::size_t p = 0; p < place.size(); ++p)
+      if (p != except) weight *= factor.parts[p].probabilities[place[p]];
+    if (weight > 0) out[place[except]] += weight * factor.table[entry];
+  });
+}
+
+void ClusterMeanField::start(const std::vector<std::int64_t>* assignment) {
+  for (auto& own : clusters_) {
+    own.marginals.clear();
+    own.entropy = 0;
+    for (const std::int64_t v : own.variables) {
+      const std::int64_t k = cardinalities_[static_cast<std::size_t>(v)];
+      for (std::int64_t s = 0; s < k; ++s)
+        own.marginals.push_back(assignment ? ((*assignment)[static_cast<std::size_t>(v)] == s ? 1.0 : 0.0)
+                                           : 1.0 / static_cast<double>(k));
+      if (!assignment) own.entropy += std::log(static_cast<double>(k));
+    }
+  }
+  for (auto& factor : factors_)
+    for (auto& part : factor.parts) {
+      const auto size = static_cast<double>(part.probabilities.size());
+      std::fill(part.probabilities.begin(), part.probabilities.end(), assignment ? 0.0 : 1 / size);
+      if (!assignment) continue;
+      std::size_t entry = 0;
+      for (const std::int64_t v : part.variables)
+        entry = entry * static_cast<std::size_t>(cardinalities_[static_cast<std::size_t>(v)]) +
+                static_cast<std::size_t>((*assignment)[static_cast<std::size_t>(v)]);
+      part.probabilities[entry] = 1;
+    }
+}
+
+double ClusterMeanField::sweep() {
+  double change = 0;
+  std::vector<std::vector<double>> tables;
+  std::vector<const double*> pointers;
+  for (auto& own : clusters_) {
+    tables.clear();
+    pointers.clear();
+    for (const auto& [f, p] : own.factors) {
+      const auto& factor = factors_[static_cast<std::size_t>(f)];
+      if (factor.parts.size() == 1) {
+        pointers.push_back(factor.table);
+        tables.emplace_back();
+        continue;
+      }
+      auto& table = tables.emplace_back(factor.parts[static_cast<std::size_t>(p)].probabilities.size());
+      expect(factor, static_cast<std::size_t>(p), table.data());
+      pointers.push_back(table.data());
+    }
+    const ExactSums sums = own.tree->sums(pointers, TableScale::logarithm, own.states, true, true);
+    // No state of this cluster goes with all that the others still allow: it waits for them to change.
+    if (!sums.possible) continue;
+    own.entropy = sums.log_partition;
+    const double* from = sums.factors.data();
+    for (std::size_t i = 0; i < own.factors.size(); ++i) {
+      auto& part = factors_[static_cast<std::size_t>(own.factors[i].first)]
+                       .parts[static_cast<std::size_t>(own.factors[i].second)];
+      for (std::size_t e = 0; e < part.probabilities.size(); ++e) {
+        part.probabilities[e] = from[e];
+        if (from[e] > 0) own.entropy -= from[e] * pointers[i][e];
+      }
+      from += part.probabilities.size();
+    }
+    for (std::size_t s = 0; s < own.marginals.size(); ++s)
+      change = std::max(change, std::abs(own.marginals[s] - sums.variables[s]));
+    own.marginals = sums.variables;
+  }
+  return change;
+}
+
+double ClusterMeanField::bound() const {
+  double total = 0;
+  for (const auto& own : clusters_) total += own.entropy;
+  for (const auto& factor : factors_)
+    for_each(factor, [&](std::size_t entry, const std::vector<std::size_t>& place) {
+      double weight = 1;
+      for (std::size_t p = 0; p < place.size(); ++p) weight *= factor.parts[p].probabilities[place[p]];
+      if (weight > 0) total += weight * factor.table[entry];
+    });
+  return total;
+}
+
+std::vector<double> ClusterMeanField::variables() const {
+  std::vector<std::size_t> offset(cardinalities_.size() + 1, 0);
+  for (std::size_t v = 0; v < cardinalities_.size(); ++v)
+    offset[v + 1] = offset[v] + static_cast<std::size_t>(cardinalities_[v]);
+  std::vector<double> out(offset.back());
+  for (const auto& own : clusters_) {
+    auto from = own.marginals.begin();
+    for (const std::int64_t v : own.variables) {
+      const std::int64_t k = cardinalities_[static_cast<std::size_t>(v)];
+      std::copy(from, from + k, out.begin() + static_cast<std::ptrdiff_t>(offset[static_cast<std::size_t>(v)]));
+      from += k;
+    }
+  }
+  return out;
+}
+
+void ClusterMeanField::factor(std::size_t f, double* out) const {
+  for_each(factors_[f], [&](std::size_t entry, const std::vector<std::size_t>& place) {
+    out[entry] = 1;
+    for (std::size_t p = 0; p < place.size(); ++p) out[entry] *= factors_[f].parts[p].probabilities[place[p]];
+  });
+}
+
+}  // namespace tapestry::detail

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+
+#include <tapestry/prob/factor_graph.hpp>
+#include <tapestry/prob/inference/result.hpp>
+
+namespace tapestry {
+
+/// Single-site Gibbs sampling. Marginals are averages of conditional distributions (Rao-Blackwellised), with standard
+/// errors by batch means; the log-partition is Bethe's estimate at the sampled marginals; the assignment is the best
+/// that was seen. Nothing is differentiable.
+struct Gibbs {
+  std::int64_t iterations = 10000;  ///< sweeps over all variables that count
+  std::int64_t burn_in = 1000;
+  std::uint64_t seed = 0;
+  /// Draws in the search for a possible start, where factors forbid states.
+  std::int64_t search = 1000000;
+};
+
+/// The result has not converged if no possible assignment was found.
+template <class T>
+InferenceResult<T> infer(const FactorGraph<T>& graph, const Gibbs& options);
+
+extern template InferenceResult<float> infer(const FactorGraph<float>&, const Gibbs&);
+extern template InferenceResult<double> infer(const FactorGraph<double>&, const Gibbs&);
+
+}  // namespace tapestry

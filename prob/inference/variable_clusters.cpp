@@ -1,0 +1,92 @@
+#include <algorithm>
+#include <deque>
+#include <numeric>
+
+#include <metis.h>
+
+#include <tapestry/autodiff/error.hpp>
+#include <tapestry/prob/inference/cluster_mean_field.hpp>
+
+namespace tapestry::detail {
+namespace {
+
+std::vector<std::vector<std::int64_t>> neighbours_of(std::int64_t variables,
+                                                     const std::vector<std::vector<std::int64_t>>& scopes) {
+  std::vector<std::vector<std::int64_t>> out(static_cast<std::size_t>(variables));
+  for (const auto& scope : scopes)
+    for (const std::int64_t a : scope)
+      for (const std::int64_t b : scope)
+        if (a != b) out[static_cast<std::size_t>(a)].push_back(b);
+  for (auto& list : out) {
+    std::sort(list.begin(), list.end());
+    list.erase(std::unique(list.begin(), list.end()), list.end());
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> single_clusters(std::int64_t variables) {
+  std::vector<std::int64_t> out(static_cast<std::size_t>(variables));
+  std::iota(out.begin(), out.end(), 0);
+  return out;
+}
+
+std::vector<std::int64_t> tree_clusters(std::int64_t variables, const std::vector<std::vector<std::int64_t>>& scopes) {
+  const auto neighbours = neighbours_of(variables, scopes);
+  std::vector<std::int64_t> cluster(static_cast<std::size_t>(variables), -1);
+  std::int64_t clusters = 0;
+  for (std::int64_t root = 0; root < variables; ++root) {
+    if (cluster[static_cast<std::size_t>(root)] >= 0) continue;
+    // Depth first, so that clusters are long: a variable joins that has one neighbour inside.
+    std::vector<std::int64_t> stack = {root};
+    while (!stack.empty()) {
+      const std::int64_t v = stack.back();
+      stack.pop_back();
+      if (cluster[static_cast<std::size_t>(v)] >= 0) continue;
+      std::int64_t inside = 0;
+      for (const std::int64_t u : neighbours[static_cast<std::size_t>(v)])
+        inside += cluster[static_cast<std::size_t>(u)] == clusters;
+      if (inside > 1) continue;
+      cluster[static_cast<std::size_t>(v)] = clusters;
+      for (auto u = neighbours[static_cast<std::size_t>(v)].rbegin();
+           u != neighbours[static_cast<std::size_t>(v)].rend(); ++u)
+        if (cluster[static_cast<std::size_t>(*u)] < 0) stack.push_back(*u);
+    }
+    ++clusters;
+  }
+  return cluster;
+}
+
+std::vector<std::int64_t> partition_clusters(std::int64_t variables,
+                                             const std::vector<std::vector<std::int64_t>>& scopes, std::int64_t size) {
+  if (size < 1) fail<NumericalError>("mean_field", "clusters of ", size, " variables");
+  const std::int64_t wanted = (variables + size - 1) / size;
+  if (wanted <= 1) return std::vector<std::int64_t>(static_cast<std::size_t>(variables), 0);
+  if (wanted == variables) return single_clusters(variables);
+  const auto neighbours = neighbours_of(variables, scopes);
+  std::vector<idx_t> first = {0}, edges;
+  for (const auto& list : neighbours) {
+    for (const std::int64_t u : list) edges.push_back(static_cast<idx_t>(u));
+    first.push_back(static_cast<idx_t>(edges.size()));
+  }
+  idx_t vertices = static_cast<idx_t>(variables), constraints = 1, parts = static_cast<idx_t>(wanted), cut = 0;
+  idx_t settings[METIS_NOPTIONS];
+  METIS_SetDefaultOptions(settings);
+  settings[METIS_OPTION_SEED] = 1;
+  std::vector<idx_t> part(static_cast<std::size_t>(variables));
+  if (METIS_PartGraphKway(&vertices, &constraints, first.data(), edges.data(), nullptr, nullptr, nullptr, &parts,
+                          nullptr, nullptr, settings, &cut, part.data()) != METIS_OK)
+    fail<Error>("mean_field", "METIS could not partition a graph of ", variables, " variables");
+  // Parts that stayed empty leave no gaps.
+  std::vector<std::int64_t> number(static_cast<std::size_t>(wanted), -1), out;
+  std::int64_t used = 0;
+  for (const idx_t p : part) {
+    auto& n = number[static_cast<std::size_t>(p)];
+    if (n < 0) n = used++;
+    out.push_back(n);
+  }
+  return out;
+}
+
+}  // namespace tapestry::detail
