@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include <tapestry/prob/kernels/pairwise_belief_propagation.hpp>
+#include <tapestry/prob/kernels/pairwise_probabilities.hpp>
 #include <tapestry/prob/pool_buffer.hpp>
 
 namespace tapestry::detail {
@@ -30,9 +30,12 @@ class PairwiseBeliefPropagationEngine {
   using Kernels = PairwiseBeliefPropagationKernels<T>;
   static constexpr std::size_t most_states = 64;
 
+  using Probabilities = PairwiseProbabilityKernels<T>;
+  /// Without kernels for probabilities everything is computed in logarithms.
   PairwiseBeliefPropagationEngine(std::shared_ptr<const PairwiseWiring> wiring, std::size_t states,
-                                  const Kernels& kernels = detail::kernels<Kernels>())
-      : kernels_(&kernels), wiring_(std::move(wiring)), graph_(wiring_->graph(states)) {}
+                                  const Kernels& kernels = detail::kernels<Kernels>(),
+                                  const Probabilities* probabilities = &detail::kernels<Probabilities>())
+      : kernels_(&kernels), probabilities_(probabilities), wiring_(std::move(wiring)), graph_(wiring_->graph(states)) {}
 
   /// unary and log_marginals are [variables, states]; the potential of factor f is at potentials + index[f] * states^2
   /// (f itself without an index; no index is kept). With `keep` backward may follow.
@@ -47,13 +50,24 @@ class PairwiseBeliefPropagationEngine {
   std::size_t blocks() const { return (graph_.factors + kernels_->lanes - 1) / kernels_->lanes; }
   std::size_t message_elements() const { return blocks() * 2 * graph_.states * kernels_->lanes; }
 
+  void forward_in_probabilities(const T* unary, T* log_marginals, bool keep);
+  void forward_in_logarithms(const T* unary, const T* potentials, const std::int64_t* index, T* log_marginals,
+                             bool keep);
+  void backward_in_probabilities(T* grad_beliefs, T* grad_unary, T* pairs) const;
+  void backward_in_logarithms(const T* unary, const T* potentials, const std::int64_t* index, T* grad_beliefs,
+                              T* grad_unary, T* pairs) const;
+  std::size_t block_grain() const { return 16384 / (kernels_->lanes * graph_.states * graph_.states); }
+  std::size_t variable_grain() const { return 4096 / graph_.states; }
+
   const Kernels* kernels_;
+  const Probabilities* probabilities_;
   std::shared_ptr<const PairwiseWiring> wiring_;
   PairwiseGraph graph_{};
   int iterations_ = 0;
   T damping_ = 0;
-  bool infinite_ = false;
-  PoolBuffer<T> exponentials_, kind_, messages_;
+  bool infinite_ = false;  // whether messages can be -inf
+  bool in_probabilities_ = false;
+  PoolBuffer<T> exponentials_, range_, messages_, cavities_;
 };
 
 extern template class PairwiseBeliefPropagationEngine<float>;

@@ -1,20 +1,13 @@
 #include <tapestry/prob/kernels/pairwise_belief_propagation.hpp>
 
-#include <tapestry/prob/kernels/vectors.hpp>
+#include <tapestry/prob/kernels/pairwise_parts.hpp>
 
 namespace tapestry::detail::TAPESTRY_ARCH {
 namespace {
 
+/// Up to what range of a block's potentials products are in probabilities.
 template <class T>
-constexpr std::size_t block_messages(std::size_t states) {
-  return 2 * states * lanes<T>;
-}
-/// Where the message of factor f to `second` (2 f) or `first` (2 f + 1) starts; its states are `lanes` apart.
-template <class T>
-TAPESTRY_INLINE std::size_t place_of(std::int64_t message, std::size_t states) {
-  const std::size_t factor = static_cast<std::size_t>(message) / 2, direction = static_cast<std::size_t>(message) % 2;
-  return (factor / lanes<T> * 2 + direction) * states * lanes<T> + factor % lanes<T>;
-}
+constexpr T narrow = sizeof(T) == 4 ? T(30) : T(330);
 
 /// The factors of a block; lanes behind the last one repeat the block's first.
 template <class T>
@@ -53,8 +46,7 @@ struct Potentials {
 
 template <class T>
 void prepare(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index, std::size_t first,
-             std::size_t last, T* exponentials, T* kind) {
-  constexpr T narrow = sizeof(T) == 4 ? T(30) : T(330);
+             std::size_t last, T* exponentials, T* range) {
   const std::size_t square = graph.states * graph.states;
   for (std::size_t b = first; b < last; ++b) {
     const Potentials<T> from(potentials, index, Block<T>(graph, b), square);
@@ -66,8 +58,8 @@ void prepare(const PairwiseGraph& graph, const T* potentials, const std::int64_t
       most = vmax<T>(x, most);
       least = vmin<T>(x, least);
     }
-    const T range = max_lanes<T>(most - least)[0];
-    kind[b] = range <= narrow && range == range ? T(0) : T(1);
+    range[b] = max_lanes<T>(most - least)[0];
+    if (!(range[b] < infinity<T>)) range[b] = infinity<T>;
     most = most == -infinity<T> ? Vec<T>{} : most;
     for (std::size_t n = 0; n < square; ++n)
       store<T>(out + n * lanes<T>, exp_nonpositive(load<T>(out + n * lanes<T>) - most));
@@ -110,11 +102,6 @@ void gather(const PairwiseGraph& graph, const T* unary, const T* messages, std::
   }
 }
 
-template <class T>
-constexpr std::size_t most_states = 64;
-template <class T, std::size_t fixed>
-constexpr std::size_t room = fixed != 0 ? fixed : most_states<T>;
-
 /// The sender's belief without what the receiver sent.
 template <class T, std::size_t n>
 TAPESTRY_INLINE void cavity(std::size_t K, const Block<T>& block, int direction, const T* beliefs, const T* infinite,
@@ -141,12 +128,7 @@ TAPESTRY_INLINE Vec<T> largest(std::size_t K, const Vec<T> (&x)[n]) {
   return most == -infinity<T> ? Vec<T>{} : most;
 }
 
-/// Where the entry from state m of the sender to state o of the receiver is in a potential.
-TAPESTRY_INLINE std::size_t entry(std::size_t K, int direction, std::size_t m, std::size_t o) {
-  return direction == 0 ? m * K + o : o * K + m;
-}
-
-/// out[o] = log sum_m exp(from[m] + potential[m, o]); what was subtracted, and the exponentials of from (narrow).
+/// out[o] = log sum_m exp(from[m] + potential[m, o]).
 template <class T, std::size_t n>
 TAPESTRY_INLINE void send_wide(std::size_t K, int direction, const Potentials<T>& potential, const Vec<T> (&from)[n],
                                Vec<T> (&out)[n]) {
@@ -161,7 +143,7 @@ TAPESTRY_INLINE void send_wide(std::size_t K, int direction, const Potentials<T>
 
 template <class T, std::size_t fixed>
 void step_blocks(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index, const T* exponentials,
-                 const T* kind, const T* beliefs, const T* infinite, T damping, const T* messages, std::size_t first,
+                 const T* range, const T* beliefs, const T* infinite, T damping, const T* messages, std::size_t first,
                  std::size_t last, T* next) {
   const std::size_t K = fixed != 0 ? fixed : graph.states, square = K * K;
   for (std::size_t b = first; b < last; ++b) {
@@ -169,10 +151,10 @@ void step_blocks(const PairwiseGraph& graph, const T* potentials, const std::int
     const T* in = messages + b * block_messages<T>(K);
     const T* potential = exponentials + b * square * lanes<T>;
     for (int direction = 0; direction < 2; ++direction) {
-      Vec<T> from[room<T, fixed>], out[room<T, fixed>], sum{};
+      Vec<T> from[room<fixed>], out[room<fixed>], sum{};
       cavity(K, block, direction, beliefs, infinite, in, from);
       T* to = next + b * block_messages<T>(K) + static_cast<std::size_t>(direction) * K * lanes<T>;
-      if (kind[b] == T(0)) {
+      if (range[b] <= narrow<T>) {
         const Vec<T> most = largest<T>(K, from);
         for (std::size_t m = 0; m < K; ++m) from[m] = exp_nonpositive(from[m] - most);
         for (std::size_t o = 0; o < K; ++o) {
@@ -192,7 +174,7 @@ void step_blocks(const PairwiseGraph& graph, const T* potentials, const std::int
       const T* old = in + static_cast<std::size_t>(direction) * K * lanes<T>;
       const Vec<T> normaliser = sum == T(0) ? Vec<T>{} : vlog(sum);
       for (std::size_t o = 0; o < K; ++o) {
-        Vec<T> value = (kind[b] == T(0) ? vlog(out[o]) : out[o]) - normaliser;
+        Vec<T> value = (range[b] <= narrow<T> ? vlog(out[o]) : out[o]) - normaliser;
         if (damping != T(0)) value = vlog(vexp(value) * (T(1) - damping) + vexp(load<T>(old + o * lanes<T>)) * damping);
         store<T>(to + o * lanes<T>, value);
       }
@@ -204,20 +186,30 @@ template <class T>
 void normalise(const PairwiseGraph& graph, const T* beliefs, const T* infinite, std::size_t first, std::size_t last,
                T* log_marginals) {
   const std::size_t K = graph.states;
-  for (std::size_t v = first; v < last; ++v) {
-    T* out = log_marginals + v * K;
-    T most = -infinity<T>;
-    for (std::size_t k = 0; k < K; ++k) {
-      out[k] = infinite != nullptr && infinite[v * K + k] > T(0) ? -infinity<T> : beliefs[v * K + k];
-      most = out[k] > most ? out[k] : most;
+  // Exponentials and logarithms of several variables at a time.
+  T exponentials[lanes<T> * room<0>], sums[lanes<T>];
+  for (std::size_t begin = first; begin < last; begin += lanes<T>) {
+    const std::size_t n = last - begin < lanes<T> ? last - begin : lanes<T>;
+    T* out = log_marginals + begin * K;
+    for (std::size_t v = 0; v < n; ++v) {
+      T most = -infinity<T>;
+      for (std::size_t k = v * K; k < (v + 1) * K; ++k) {
+        out[k] = infinite != nullptr && infinite[begin * K + k] > T(0) ? -infinity<T> : beliefs[begin * K + k];
+        most = out[k] > most ? out[k] : most;
+      }
+      most = most == -infinity<T> ? T(0) : most;
+      for (std::size_t k = v * K; k < (v + 1) * K; ++k) out[k] -= most;
     }
-    if (most == -infinity<T>) continue;
-    Vec<T> sum{};
-    for (std::size_t k = 0; k < K; k += lanes<T>)
-      sum += exp_nonpositive(load_partial<T>(out + k, K - k, -infinity<T>) - most);
-    const Vec<T> normaliser = most + vlog(sum_lanes<T>(sum));
-    for (std::size_t k = 0; k < K; k += lanes<T>)
-      store_partial<T>(out + k, load_partial<T>(out + k, K - k) - normaliser, K - k);
+    for (std::size_t k = 0; k < n * K; k += lanes<T>)
+      store<T>(exponentials + k, exp_nonpositive(load_partial<T>(out + k, n * K - k)));
+    for (std::size_t v = 0; v < lanes<T>; ++v) {
+      sums[v] = v < n ? T(0) : T(1);
+      for (std::size_t k = v * K; v < n && k < (v + 1) * K; ++k) sums[v] += exponentials[k];
+    }
+    const Vec<T> total = load<T>(sums);
+    store<T>(sums, total == T(0) ? Vec<T>{} : vlog(total));
+    for (std::size_t v = 0; v < n; ++v)
+      for (std::size_t k = v * K; k < (v + 1) * K; ++k) out[k] -= sums[v];
   }
 }
 
@@ -225,22 +217,19 @@ template <class T>
 void normalise_backward(const PairwiseGraph& graph, const T* log_marginals, const T* grad, std::size_t first,
                         std::size_t last, T* grad_beliefs, T* grad_unary) {
   const std::size_t K = graph.states;
+  for (std::size_t n = first * K; n < last * K; n += lanes<T>)
+    store_partial<T>(grad_unary + n, vexp(load_partial<T>(log_marginals + n, last * K - n)), last * K - n);
   for (std::size_t v = first; v < last; ++v) {
     T total = 0;
-    for (std::size_t k = 0; k < K; ++k) total += log_marginals[v * K + k] == -infinity<T> ? T(0) : grad[v * K + k];
-    for (std::size_t k = 0; k < K; k += lanes<T>) {
-      const Vec<T> log_p = load_partial<T>(log_marginals + v * K + k, K - k, -infinity<T>);
-      const Vec<T> g = load_partial<T>(grad + v * K + k, K - k);
-      const Vec<T> value = log_p == -infinity<T> ? Vec<T>{} : g - vexp(log_p) * total;
-      store_partial<T>(grad_beliefs + v * K + k, value, K - k);
-      store_partial<T>(grad_unary + v * K + k, value, K - k);
-    }
+    for (std::size_t k = v * K; k < (v + 1) * K; ++k) total += log_marginals[k] == -infinity<T> ? T(0) : grad[k];
+    for (std::size_t k = v * K; k < (v + 1) * K; ++k)
+      grad_beliefs[k] = grad_unary[k] = log_marginals[k] == -infinity<T> ? T(0) : grad[k] - grad_unary[k] * total;
   }
 }
 
 template <class T, std::size_t fixed>
 void step_backward_blocks(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index,
-                          const T* exponentials, const T* kind, const T* beliefs, const T* infinite, T damping,
+                          const T* exponentials, const T* range, const T* beliefs, const T* infinite, T damping,
                           const T* messages, const T* next, const T* grad_beliefs, std::size_t first, std::size_t last,
                           T* grad_cavity, T* carry, T* grad_pairs) {
   const std::size_t K = fixed != 0 ? fixed : graph.states, square = K * K;
@@ -249,7 +238,7 @@ void step_backward_blocks(const PairwiseGraph& graph, const T* potentials, const
     const std::size_t place = b * block_messages<T>(K);
     const T* potential = exponentials + b * square * lanes<T>;
     T* pairs = grad_pairs + b * square * lanes<T>;
-    Vec<T> grad[2][room<T, fixed>];
+    Vec<T> grad[2][room<fixed>];
     // A message adds to its receiver's belief, and so to all of its cavities but the one towards the sender.
     for (int direction = 0; direction < 2; ++direction)
       for (std::size_t k = 0; k < K; ++k) {
@@ -260,7 +249,7 @@ void step_backward_blocks(const PairwiseGraph& graph, const T* potentials, const
         grad[direction][k] = g;
       }
     for (int direction = 0; direction < 2; ++direction) {
-      Vec<T> from[room<T, fixed>], out[room<T, fixed>];
+      Vec<T> from[room<fixed>], out[room<fixed>];
       auto& g = grad[direction];
       const std::size_t own = place + static_cast<std::size_t>(direction) * K * lanes<T>;
       cavity(K, block, direction, beliefs, infinite, messages + place, from);
@@ -274,7 +263,7 @@ void step_backward_blocks(const PairwiseGraph& graph, const T* potentials, const
         }
         for (std::size_t o = 0; o < K; ++o) g[o] -= vexp(load<T>(next + own + o * lanes<T>)) * total;
       } else {
-        Vec<T> share[room<T, fixed>];
+        Vec<T> share[room<fixed>];
         for (std::size_t o = 0; o < K; ++o) {
           const Vec<T> now = vexp(load<T>(next + own + o * lanes<T>));
           const Vec<T> old = vexp(load<T>(messages + own + o * lanes<T>)) * damping;
@@ -287,7 +276,7 @@ void step_backward_blocks(const PairwiseGraph& graph, const T* potentials, const
         total /= T(1) - damping;
         for (std::size_t o = 0; o < K; ++o) g[o] = share[o] * (g[o] - total);
       }
-      if (kind[b] == T(0)) {
+      if (range[b] <= narrow<T>) {
         const Vec<T> most = largest<T>(K, from);
         for (std::size_t m = 0; m < K; ++m) from[m] = exp_nonpositive(from[m] - most);
         for (std::size_t o = 0; o < K; ++o) {
@@ -326,26 +315,26 @@ void step_backward_blocks(const PairwiseGraph& graph, const T* potentials, const
 
 template <class T>
 void step(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index, const T* exponentials,
-          const T* kind, const T* beliefs, const T* infinite, T damping, const T* messages, std::size_t first,
+          const T* range, const T* beliefs, const T* infinite, T damping, const T* messages, std::size_t first,
           std::size_t last, T* next) {
   const auto f = graph.states == 2   ? step_blocks<T, 2>
                  : graph.states == 3 ? step_blocks<T, 3>
                  : graph.states == 4 ? step_blocks<T, 4>
                                      : step_blocks<T, 0>;
-  f(graph, potentials, index, exponentials, kind, beliefs, infinite, damping, messages, first, last, next);
+  f(graph, potentials, index, exponentials, range, beliefs, infinite, damping, messages, first, last, next);
 }
 
 template <class T>
 void step_backward(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index, const T* exponentials,
-                   const T* kind, const T* beliefs, const T* infinite, T damping, const T* messages, const T* next,
+                   const T* range, const T* beliefs, const T* infinite, T damping, const T* messages, const T* next,
                    const T* grad_beliefs, std::size_t first, std::size_t last, T* grad_cavity, T* carry,
                    T* grad_pairs) {
   const auto f = graph.states == 2   ? step_backward_blocks<T, 2>
                  : graph.states == 3 ? step_backward_blocks<T, 3>
                  : graph.states == 4 ? step_backward_blocks<T, 4>
                                      : step_backward_blocks<T, 0>;
-  f(graph, potentials, index, exponentials, kind, beliefs, infinite, damping, messages, next, grad_beliefs, first, last,
-    grad_cavity, carry, grad_pairs);
+  f(graph, potentials, index, exponentials, range, beliefs, infinite, damping, messages, next, grad_beliefs, first,
+    last, grad_cavity, carry, grad_pairs);
 }
 
 template <class T>

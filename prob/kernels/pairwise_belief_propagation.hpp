@@ -26,16 +26,16 @@ template <class T>
 struct PairwiseBeliefPropagationKernels {
   std::size_t lanes;
   /// Exponentials [states * states][lanes] of each block's potentials, of factor f at potentials + index[f] * states^2
-  /// (f itself without an index), and what each block is like: 0 narrow, 1 wide.
+  /// (f itself without an index), and range[blocks] that they span.
   void (*prepare)(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index, std::size_t first,
-                  std::size_t last, T* exponentials, T* kind);
+                  std::size_t last, T* exponentials, T* range);
   void (*start)(const PairwiseGraph& graph, std::size_t first, std::size_t last, T* messages);
   /// Beliefs (logarithms, unnormalised) of variables: the sum of the finite parts, and (where not null) how many
   /// messages and potentials are -inf.
   void (*gather)(const PairwiseGraph& graph, const T* unary, const T* messages, std::size_t first, std::size_t last,
                  T* beliefs, T* infinite);
   void (*step)(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index, const T* exponentials,
-               const T* kind, const T* beliefs, const T* infinite, T damping, const T* messages, std::size_t first,
+               const T* range, const T* beliefs, const T* infinite, T damping, const T* messages, std::size_t first,
                std::size_t last, T* next);
   /// log_marginals[variables, states].
   void (*normalise)(const PairwiseGraph& graph, const T* beliefs, const T* infinite, std::size_t first,
@@ -47,7 +47,7 @@ struct PairwiseBeliefPropagationKernels {
   /// from (zero at first), and is replaced; carry likewise what damping hands on (null without damping). Adds to
   /// grad_pairs, in the layout of the exponentials.
   void (*step_backward)(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index,
-                        const T* exponentials, const T* kind, const T* beliefs, const T* infinite, T damping,
+                        const T* exponentials, const T* range, const T* beliefs, const T* infinite, T damping,
                         const T* messages, const T* next, const T* grad_beliefs, std::size_t first, std::size_t last,
                         T* grad_cavity, T* carry, T* grad_pairs);
   /// The gradients of beliefs from those of the cavities; adds them to grad_unary.
