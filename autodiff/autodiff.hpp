@@ -20,6 +20,7 @@
 #include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/ops/matmul.hpp>
 #include <tapestry/autodiff/ops/matrix_exp.hpp>
+#include <tapestry/autodiff/ops/recurrent.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/ops/slicing.hpp>

@@ -2,16 +2,10 @@
 
 #include <cstdint>
 
+#include <tapestry/autodiff/ops/height_width.hpp>
 #include <tapestry/autodiff/variable.hpp>
 
 namespace tapestry {
-
-/// A setting for both axes of an image, or one for each.
-struct HeightWidth {
-  HeightWidth(std::int64_t both) : height(both), width(both) {}
-  HeightWidth(std::int64_t along_height, std::int64_t along_width) : height(along_height), width(along_width) {}
-  std::int64_t height, width;
-};
 
 struct Conv1dOptions {
   std::int64_t stride = 1;

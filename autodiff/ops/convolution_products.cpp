@@ -4,8 +4,8 @@
 #include <vector>
 
 #include <tapestry/autodiff/kernels/elementwise.hpp>
-#include <tapestry/autodiff/kernels/gathered_product.hpp>
 #include <tapestry/autodiff/kernels/layout.hpp>
+#include <tapestry/autodiff/ops/panels.hpp>
 #include <tapestry/autodiff/storage.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
@@ -22,11 +22,6 @@ constexpr Int pixel_block = 96;
 // Rows of the weight gradient, and parts of the batch that it is summed over where it has few rows.
 constexpr Int weight_rows = 96;
 constexpr Int most_parts = 8;
-
-template <class T>
-const GatheredProductKernels<T>& product() {
-  return kernels<GatheredProductKernels<T>>();
-}
 
 Int grain_of(Int work_of_one) {
   return std::max<Int>(1, chunk_work / std::max<Int>(1, work_of_one));
@@ -96,31 +91,6 @@ class PaddedInput {
   const T* data_;
 };
 
-/// A matrix with elements (p, j) at b[p * row + j * column], packed in panels of columns.
-template <class T>
-class Panels {
- public:
-  Panels(Int depth, Int columns) : depth_(depth), columns_(columns) {}
-  Int size() const { return product<T>().stride(columns_) * depth_; }
-  void pack(const T* b, Int row, Int column, T* to) const {
-    for_each(to,
-             [&](Int first, Int n, T* panel) { product<T>().pack(b + first * column, row, column, depth_, n, panel); });
-  }
-  /// Calls f(first column, columns, panel).
-  template <class P, class F>
-  void for_each(P* packed, F f) const {
-    const Int panel = product<T>().panel;
-    for (Int first = 0; first < columns_; first += panel) {
-      const Int n = std::min(panel, columns_ - first);
-      f(first, n, packed);
-      packed += depth_ * product<T>().stride(n);
-    }
-  }
-
- private:
-  Int depth_, columns_;
-};
-
 }  // namespace
 
 template <class T>
@@ -134,7 +104,7 @@ void convolve(const Geometry& g, const T* x, const T* w, const T* bias, T* y, bo
   for (Int group = 0; group < g.groups; ++group)
     panels.pack(w + group * s.group_outputs * s.depth, 1, s.depth, packed.data() + group * panels.size());
 
-  const Int panel = product<T>().panel, block = std::min(pixel_block, s.pixels);
+  const Int panel = Panels<T>::product().panel, block = std::min(pixel_block, s.pixels);
   const std::vector<Int> to = multiples(block, panel);
   const Int blocks = (s.pixels + block - 1) / block;
   const LayoutKernels<T>& layout = kernels<LayoutKernels<T>>();
@@ -148,8 +118,8 @@ void convolve(const Geometry& g, const T* x, const T* w, const T* bias, T* y, bo
           const Int output = group * s.group_outputs + first;
           if (bias != nullptr)
             for (Int i = 0; i < m; ++i) std::copy_n(bias + output, columns, sums.data() + i * panel);
-          product<T>().multiply(from, rows.data() + first_pixel, m, depth.data(), s.depth, b, columns, sums.data(),
-                                to.data(), bias != nullptr);
+          Panels<T>::product().multiply(from, rows.data() + first_pixel, m, depth.data(), s.depth, b, columns,
+                                        sums.data(), to.data(), bias != nullptr);
           T* out = y + (n * g.outputs + output) * s.pixels + first_pixel;
           const auto extent = [](Int i) { return static_cast<std::size_t>(i); };
           if (!accumulate)
@@ -206,8 +176,8 @@ void convolve_transposed(const Geometry& g, const T* y, const T* w, const T* bia
         const Int row = whole_rows ? run : run / g.kernel_width, column = whole_rows ? 0 : run % g.kernel_width;
         T* place = sums.data() + (row * g.dilation_height * s.padded_width + column * g.dilation_width) * channels;
         panels.for_each(packed.data() + (group * runs + run) * panels.size(), [&](Int first, Int columns, const T* b) {
-          product<T>().multiply(from, rows.data(), s.pixels, depth.data(), s.group_outputs, b, columns, place + first,
-                                to.data(), true);
+          Panels<T>::product().multiply(from, rows.data(), s.pixels, depth.data(), s.group_outputs, b, columns,
+                                        place + first, to.data(), true);
         });
       }
       T* out = x + n * sample + group * channels * g.height * g.width;
@@ -256,8 +226,8 @@ void convolution_weight(const Geometry& g, const T* x, const T* y, T* w, bool ac
         const T* from = input.data() + (n * g.channels + group * s.group_channels) * s.plane;
         panels.for_each(packed.data() + (n * g.groups + group) * panels.size(),
                         [&](Int first, Int columns, const T* b) {
-                          product<T>().multiply(from, rows.data() + first_row, m, depth.data(), s.pixels, b, columns,
-                                                out + first, to.data(), true);
+                          Panels<T>::product().multiply(from, rows.data() + first_row, m, depth.data(), s.pixels, b,
+                                                        columns, out + first, to.data(), true);
                         });
       }
     }

@@ -10,6 +10,7 @@ void register_convolution(Registry& r);
 void register_decompositions(Registry& r);
 void register_elementary(Registry& r);
 void register_matmul(Registry& r);
+void register_recurrent(Registry& r);
 void register_reductions(Registry& r);
 void register_shaping(Registry& r);
 void register_slicing(Registry& r);

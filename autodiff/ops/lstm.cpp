@@ -1,0 +1,214 @@
+#include <algorithm>
+#include <array>
+
+#include <tapestry/autodiff/blas.hpp>
+#include <tapestry/autodiff/ops/arithmetic.hpp>
+#include <tapestry/autodiff/ops/elementary.hpp>
+#include <tapestry/autodiff/ops/joining.hpp>
+#include <tapestry/autodiff/ops/matmul.hpp>
+#include <tapestry/autodiff/ops/recurrent_layout.hpp>
+#include <tapestry/autodiff/ops/reduction.hpp>
+#include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/ops/slicing.hpp>
+#include <tapestry/autodiff/threads.hpp>
+
+namespace tapestry {
+namespace {
+
+using namespace detail;
+using Int = std::int64_t;
+constexpr Int block = recurrent_block;
+
+enum Input : int { x_input, hidden_input, cell_input, weight_input, weight_hidden, bias_input };
+
+// Multiplications of a step that make a chunk for a thread.
+constexpr Int chunk_work = 1 << 19;
+
+template <class T>
+class Lstm final : public Operation<T> {
+  using typename Operation<T>::Shapes;
+
+ public:
+  Lstm(const RecurrentLayout& layout, std::optional<Indices> lengths) : l_(layout), lengths_(std::move(lengths)) {}
+
+  std::string_view name() const override { return "lstm"; }
+  int outputs() const override { return 3; }
+  Shape shape(const Shapes&, int output) const override {
+    return output == 0 ? Shape{l_.steps, l_.batch, l_.hidden} : Shape{l_.batch, l_.hidden};
+  }
+  std::uint32_t needs() const override { return Needs::all_inputs; }
+
+  void forward(Forward<T>& c) override {
+    active_ = active_steps(name(), l_, lengths_);
+    const Int state = l_.batch * l_.hidden, padded_state = l_.batch * l_.padded, step = l_.batch * l_.width;
+    T* gates = room(gates_, l_.steps * step);
+    T* hidden = room(hidden_, (l_.steps + 1) * state);
+    T* cell = room(cell_, (l_.steps + 1) * padded_state);
+    T* cell_tanh = room(cell_tanh_, l_.steps * padded_state);
+    T* first_cell = cell + l_.first_state() * padded_state;
+    std::copy_n(c.input(hidden_input).data, state, hidden + l_.first_state() * state);
+    std::fill_n(first_cell, padded_state, T(0));
+    copy_states(l_, c.input(cell_input).data, l_.hidden, first_cell, l_.padded, false);
+
+    const Scratch<T> bias(static_cast<std::size_t>(l_.width));
+    arrange_gates(l_, c.input(bias_input).data, 1, bias.data());
+    {
+      const Scratch<T> arranged(static_cast<std::size_t>(l_.width * l_.inputs));
+      arrange_gates(l_, c.input(weight_input).data, l_.inputs, arranged.data());
+      gemm(false, true, l_.rows(), l_.width, l_.inputs, T(1), c.input(x_input).data, l_.inputs, arranged.data(),
+           l_.inputs, T(0), gates, l_.width);
+    }
+    const Scratch<T> arranged(static_cast<std::size_t>(l_.width * l_.hidden));
+    arrange_gates(l_, c.input(weight_hidden).data, l_.hidden, arranged.data());
+    const HiddenProduct<T> product(l_, arranged.data());
+    std::vector<Int> to;
+    for (Int b = 0; b < l_.batch; ++b) to.push_back(b * l_.width);
+    const Int grain = std::max<Int>(1, chunk_work / std::max<Int>(1, l_.batch * l_.hidden * 4 * block));
+    for (Int s = 0; s < l_.steps; ++s) {
+      const Int t = l_.time(s);
+      parallel_for(l_.blocks, grain, [&](Int begin, Int end) {
+        for (Int i = begin; i < end; ++i) {
+          const Int unit = i * block;
+          T* z = gates + t * step + i * 4 * block;
+          const T* before = hidden + l_.before(t) * state;
+          product(i, before, z, to.data(), true);
+          kernels<RecurrentKernels<T>>().lstm(
+              {l_.batch, std::min(block, l_.hidden - unit), active(t), l_.width, l_.padded, l_.hidden, z,
+               bias.data() + i * 4 * block, cell + l_.before(t) * padded_state + unit,
+               cell + l_.after(t) * padded_state + unit, cell_tanh + t * padded_state + unit, before + unit,
+               hidden + l_.after(t) * state + unit, c.output(0).data + t * state + unit});
+        }
+      });
+    }
+    std::copy_n(hidden + l_.last_state() * state, state, c.output(1).data);
+    copy_states(l_, cell + l_.last_state() * padded_state, l_.padded, c.output(2).data, l_.hidden, false);
+  }
+
+  void backward(Backward<T>& c) override {
+    const Int state = l_.batch * l_.hidden, padded_state = l_.batch * l_.padded, step = l_.batch * l_.width;
+    const Scratch<T> gate_gradient(static_cast<std::size_t>(l_.steps * step));
+    const Scratch<T> dh(static_cast<std::size_t>(padded_state)), dc(static_cast<std::size_t>(padded_state));
+    std::fill_n(dh.data(), padded_state, T(0));
+    std::fill_n(dc.data(), padded_state, T(0));
+    if (c.has_gradient(1)) copy_states(l_, c.gradient(1).data, l_.hidden, dh.data(), l_.padded, false);
+    if (c.has_gradient(2)) copy_states(l_, c.gradient(2).data, l_.hidden, dc.data(), l_.padded, false);
+    const T* outer = c.has_gradient(0) ? c.gradient(0).data : nullptr;
+
+    const Scratch<T> arranged(static_cast<std::size_t>(l_.width * l_.hidden));
+    arrange_gates(l_, c.input(weight_hidden).data, l_.hidden, arranged.data());
+    const HiddenProductBackward<T> product(l_, arranged.data());
+    const Int group = product.group, groups = (l_.padded + group - 1) / group;
+    const Int grain = std::max<Int>(1, chunk_work / std::max<Int>(1, l_.batch * l_.width * group));
+    // The product of a step is left to the next one, whose units it gives: one fork for both.
+    for (Int s = l_.steps - 1; s >= -1; --s)
+      parallel_for(groups, grain, [&](Int begin, Int end) {
+        for (Int i = begin; i < end; ++i) {
+          if (s + 1 < l_.steps) product(i, gate_gradient.data() + l_.time(s + 1) * step, dh.data());
+          if (s < 0) continue;
+          const Int t = l_.time(s), first = i * group, last = std::min(first + group, l_.padded);
+          if (outer != nullptr) add_output_gradient(l_, active(t), outer + t * state, first, last, dh.data());
+          for (Int unit = first; unit < last; unit += block)
+            kernels<RecurrentKernels<T>>().lstm_backward(
+                {l_.batch, active(t), l_.width, l_.padded, gates_->data() + t * step + unit * 4,
+                 cell_->data() + l_.before(t) * padded_state + unit, cell_tanh_->data() + t * padded_state + unit,
+                 dh.data() + unit, dc.data() + unit, gate_gradient.data() + t * step + unit * 4});
+        }
+      });
+    for (const int i : {int(hidden_input), int(cell_input)}) {
+      if (!c.wants(i)) continue;
+      const Target<T> to = c.target(i);
+      copy_states(l_, (i == hidden_input ? dh : dc).data(), l_.padded, to.data, l_.hidden, to.accumulate);
+    }
+    input_gradients(c, l_, gate_gradient.data(), x_input, weight_input, bias_input);
+    hidden_weight_gradient(c, l_, gate_gradient.data(), hidden_->data(), weight_hidden);
+  }
+
+  // Step by step: forward again, then backward through time.
+  void vjp(Vjp<T>& c) override {
+    const auto steps = static_cast<std::size_t>(l_.steps);
+    const Var<T> x = c.input(x_input), w = c.input(weight_input), u = c.input(weight_hidden);
+    std::vector<Var<T>> i(steps), f(steps), g(steps), o(steps), tanh_c(steps), mask(steps), h_before(steps),
+        c_before(steps);
+    Var<T> h = c.input(hidden_input), cell = c.input(cell_input);
+    const auto mixed = [](const Var<T>& m, const Var<T>& value, const Var<T>& old) {
+      return m.defined() ? m * value + (T(1) - m) * old : value;
+    };
+    for (Int s = 0; s < l_.steps; ++s) {
+      const auto t = static_cast<std::size_t>(l_.time(s));
+      mask[t] = step_mask<T>(l_, lengths_, l_.time(s));
+      const Var<T> z = matmul(select(x, 0, l_.time(s)), w, {.transpose_b = true}) +
+                       matmul(h, u, {.transpose_b = true}) + c.input(bias_input);
+      const std::vector<Var<T>> parts = chunk(z, 4, 1);
+      i[t] = sigmoid(parts[0]);
+      f[t] = sigmoid(parts[1]);
+      g[t] = tanh(parts[2]);
+      o[t] = sigmoid(parts[3]);
+      h_before[t] = h;
+      c_before[t] = cell;
+      const Var<T> next = f[t] * cell + i[t] * g[t];
+      tanh_c[t] = tanh(next);
+      cell = mixed(mask[t], next, cell);
+      h = mixed(mask[t], o[t] * tanh_c[t], h);
+    }
+    Var<T> dh = c.gradient(1), dc = c.gradient(2), du = Var<T>::zeros(c.shape(weight_hidden));
+    const Var<T> outer = c.gradient(0);
+    std::vector<Var<T>> dz(steps);
+    for (Int s = l_.steps - 1; s >= 0; --s) {
+      const auto t = static_cast<std::size_t>(l_.time(s));
+      const Var<T>& m = mask[t];
+      const Var<T> sum_h = dh + select(outer, 0, l_.time(s));
+      const Var<T> inner_h = m.defined() ? m * sum_h : sum_h;
+      const Var<T> inner_c = (m.defined() ? m * dc : dc) + inner_h * o[t] * (T(1) - square(tanh_c[t]));
+      dz[t] = concatenate({inner_c * g[t] * i[t] * (T(1) - i[t]), inner_c * c_before[t] * f[t] * (T(1) - f[t]),
+                           inner_c * i[t] * (T(1) - square(g[t])), inner_h * tanh_c[t] * o[t] * (T(1) - o[t])},
+                          1);
+      const Var<T> to_h = matmul(dz[t], u), to_c = inner_c * f[t];
+      dh = m.defined() ? to_h + (T(1) - m) * dh : to_h;
+      dc = m.defined() ? to_c + (T(1) - m) * dc : to_c;
+      if (c.wants(weight_hidden)) du = du + matmul(dz[t], h_before[t], {.transpose_a = true});
+    }
+    if (c.wants(hidden_input)) c.add(hidden_input, dh);
+    if (c.wants(cell_input)) c.add(cell_input, dc);
+    if (l_.steps == 0) return;
+    const Var<T> all = reshape(stack(dz), Shape{l_.rows(), 4 * l_.hidden});
+    if (c.wants(weight_hidden)) c.add(weight_hidden, du);
+    if (c.wants(x_input)) c.add(x_input, reshape(matmul(all, w), x.shape()));
+    if (c.wants(weight_input))
+      c.add(weight_input, matmul(all, reshape(x, Shape{l_.rows(), l_.inputs}), {.transpose_a = true}));
+    if (c.wants(bias_input)) c.add(bias_input, sum(all, {0}));
+  }
+
+ private:
+  const std::uint8_t* active(Int t) const { return active_.empty() ? nullptr : active_.data() + t * l_.batch; }
+
+  RecurrentLayout l_;
+  std::optional<Indices> lengths_;
+  std::vector<std::uint8_t> active_;
+  StepBuffer<T> gates_, hidden_, cell_, cell_tanh_;
+};
+
+}  // namespace
+
+template <class T>
+LstmResult<T> lstm(const Var<T>& x, const Var<T>& hidden, const Var<T>& cell, const Var<T>& weight_x,
+                   const Var<T>& weight_h, const Var<T>& bias, const RecurrentOptions& options) {
+  const RecurrentLayout l =
+      recurrent_layout("lstm", 4, x.shape(), hidden.shape(), weight_x.shape(), weight_h.shape(), options.reverse);
+  if (cell.shape() != hidden.shape())
+    fail<ShapeError>("lstm", "the first cell ", cell.shape(), " and hidden state ", hidden.shape(), " differ");
+  if (bias.shape() != Shape{4 * l.hidden})
+    fail<ShapeError>("lstm", "the bias ", bias.shape(), " should be ", Shape{4 * l.hidden});
+  check_lengths_shape("lstm", options.lengths, l.batch);
+  const std::array<Var<T>, 6> inputs{x, hidden, cell, weight_x, weight_h, bias};
+  const std::vector<Var<T>> out = apply_all<T>(std::make_unique<Lstm<T>>(l, options.lengths), inputs);
+  return {out[0], out[1], out[2]};
+}
+
+#define TAPESTRY_INSTANTIATE(T)                                                                          \
+  template LstmResult<T> lstm(const Var<T>&, const Var<T>&, const Var<T>&, const Var<T>&, const Var<T>&, \
+                              const Var<T>&, const RecurrentOptions&);
+TAPESTRY_INSTANTIATE(float)
+TAPESTRY_INSTANTIATE(double)
+#undef TAPESTRY_INSTANTIATE
+
+}  // namespace tapestry
