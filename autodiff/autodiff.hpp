@@ -13,6 +13,7 @@
 #include <tapestry/autodiff/ops/cumulative.hpp>
 #include <tapestry/autodiff/ops/decomposition.hpp>
 #include <tapestry/autodiff/ops/determinant.hpp>
+#include <tapestry/autodiff/ops/einsum.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
 #include <tapestry/autodiff/ops/indexing.hpp>
 #include <tapestry/autodiff/ops/joining.hpp>
@@ -27,6 +28,7 @@
 #include <tapestry/autodiff/ops/softmax.hpp>
 #include <tapestry/autodiff/ops/solve.hpp>
 #include <tapestry/autodiff/ops/sorting.hpp>
+#include <tapestry/autodiff/ops/sparse.hpp>
 #include <tapestry/autodiff/ops/special.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/autodiff/tensor.hpp>

@@ -63,6 +63,7 @@ const Registry& registry() {
     detail::register_indexing(r);
     detail::register_statistics(r);
     detail::register_recurrent(r);
+    detail::register_sparse(r);
     return r;
   }();
   return all;

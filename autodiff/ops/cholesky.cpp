@@ -4,12 +4,15 @@
 #include <cmath>
 
 #include <tapestry/autodiff/blas.hpp>
+#include <tapestry/autodiff/kernels/elementwise.hpp>
+#include <tapestry/autodiff/kernels/layout.hpp>
 #include <tapestry/autodiff/lapack.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/matmul.hpp>
 #include <tapestry/autodiff/ops/matrix_parts.hpp>
 #include <tapestry/autodiff/ops/solve.hpp>
+#include <tapestry/autodiff/ops/triangular_inverse.hpp>
 
 namespace tapestry {
 namespace {
@@ -42,27 +45,40 @@ void factor(std::string_view operation, const MatrixBatch& batch, const T* s, T*
   });
 }
 
-// The lower triangle of a^T b for lower triangular a, where rows of b above the block's diagonal do not count (they are
-// zero, or belong to a's zeros): block row by block row. What lies above the diagonal within the blocks is left over.
+// The lower triangle of alpha a^T b for lower triangular a, where rows of b above the block's diagonal do not count
+// (they meet zeros of a): block row by block row. What lies above the diagonal within the blocks is left over.
 template <class T>
-void lower_of_product(Int n, const T* a, const T* b, T* c) {
+void lower_of_product(Int n, T alpha, const T* a, const T* b, T* c) {
   for (Int i = 0; i < n; i += block) {
     const Int rows = std::min(block, n - i);
-    gemm(true, false, rows, i + rows, n - i, T(1), a + i * n + i, n, b + i * n, n, T(0), c + i * n, n);
+    gemm(true, false, rows, i + rows, n - i, alpha, a + i * n + i, n, b + i * n, n, T(0), c + i * n, n);
   }
 }
 
-// out (+)= the symmetric matrix of which `lower` holds the lower triangle.
+// Copies the lower triangle to the upper one.
 template <class T>
-void add_symmetric(Int n, const T* lower, T* out, bool accumulate) {
+void mirror(Int n, T* x) {
   constexpr Int tile = 32;
-  for (Int top = 0; top < n; top += tile)
-    for (Int left = 0; left < n; left += tile)
-      for (Int i = top; i < std::min(top + tile, n); ++i)
-        for (Int j = left; j < std::min(left + tile, n); ++j) {
-          const T value = j <= i ? lower[i * n + j] : lower[j * n + i];
-          out[i * n + j] = accumulate ? out[i * n + j] + value : value;
-        }
+  const auto transpose = detail::kernels<detail::LayoutKernels<T>>().transpose;
+  const auto stride = static_cast<std::size_t>(n);
+  for (Int top = 0; top < n; top += tile) {
+    const Int bottom = std::min(top + tile, n);
+    transpose(x + top * n, static_cast<std::size_t>(bottom - top), static_cast<std::size_t>(top), stride, x + top,
+              stride);
+    for (Int i = top; i < bottom; ++i)
+      for (Int j = i + 1; j < bottom; ++j) x[i * n + j] = x[j * n + i];
+  }
+}
+
+// out (+)= the symmetric alpha a^T b, with a and b as above.
+template <class T>
+void symmetric_product(Int n, T alpha, const T* a, const T* b, T* out, bool accumulate) {
+  const Scratch<T> scratch(accumulate ? static_cast<std::size_t>(n * n) : 0);
+  T* result = accumulate ? scratch.data() : out;
+  lower_of_product(n, alpha, a, b, result);
+  mirror(n, result);
+  if (accumulate)
+    detail::kernels<detail::ElementwiseKernels<T>>().accumulate(result, out, static_cast<std::size_t>(n * n));
 }
 
 template <class T>
@@ -80,30 +96,28 @@ bool is_diagonal(Int n, const T* g) {
 template <class T>
 void cholesky_backward(Int n, const T* l, const T* g, T* out, bool accumulate) {
   const auto elements = static_cast<std::size_t>(n * n);
-  const Scratch<T> inverse(elements), scaled(elements), result(elements);
+  const Scratch<T> inverse(elements), scaled(elements);
   std::copy_n(l, n * n, inverse.data());
-  detail::trtri(true, n, inverse.data(), n);
+  detail::invert_lower(n, inverse.data(), n);
   if (is_diagonal(n, g)) {
     for (Int i = 0; i < n; ++i) {
       const T factor = T(0.5) * l[i * (n + 1)] * g[i * (n + 1)];
-      for (Int j = 0; j < n; ++j) scaled.data()[i * n + j] = j <= i ? factor * inverse.data()[i * n + j] : T(0);
+      for (Int j = 0; j < n; ++j) scaled.data()[i * n + j] = factor * inverse.data()[i * n + j];
     }
   } else {
     const Scratch<T> phi(elements), lower_g(elements);
-    for (Int i = 0; i < n; ++i)
-      for (Int j = 0; j < n; ++j) lower_g.data()[i * n + j] = j <= i ? g[i * n + j] : T(0);
-    lower_of_product(n, l, lower_g.data(), result.data());
-    for (Int i = 0; i < n; ++i)
-      for (Int j = 0; j <= i; ++j) result.data()[i * n + j] *= T(0.5);
-    add_symmetric(n, result.data(), phi.data(), false);
+    for (Int i = 0; i < n; ++i) {
+      std::copy_n(g + i * n, i + 1, lower_g.data() + i * n);
+      std::fill(lower_g.data() + i * n + i + 1, lower_g.data() + (i + 1) * n, T(0));
+    }
+    symmetric_product(n, T(0.5), l, lower_g.data(), phi.data(), false);
     for (Int j = 0; j < n; j += block) {
       const Int columns = std::min(block, n - j);
       gemm(false, false, n, columns, n - j, T(1), phi.data() + j, n, inverse.data() + j * n + j, n, T(0),
            scaled.data() + j, n);
     }
   }
-  lower_of_product(n, inverse.data(), scaled.data(), result.data());
-  add_symmetric(n, result.data(), out, accumulate);
+  symmetric_product(n, T(1), inverse.data(), scaled.data(), out, accumulate);
 }
 
 template <class T>
@@ -174,12 +188,10 @@ class LogDetSpd final : public Operation<T> {
     const Target<T> out = c.target(0);
     for_matrices(batch.count, n, [&](Int item) {
       const auto elements = static_cast<std::size_t>(n * n);
-      const Scratch<T> inverse(elements), scaled(elements), result(elements);
+      const Scratch<T> inverse(elements);
       std::copy_n(factor_.data() + item * n * n, n * n, inverse.data());
-      detail::trtri(true, n, inverse.data(), n);
-      for (Int i = 0; i < n * n; ++i) scaled.data()[i] = g[item] * inverse.data()[i];
-      lower_of_product(n, inverse.data(), scaled.data(), result.data());
-      add_symmetric(n, result.data(), out.data + item * n * n, out.accumulate);
+      detail::invert_lower(n, inverse.data(), n);
+      symmetric_product(n, g[item], inverse.data(), inverse.data(), out.data + item * n * n, out.accumulate);
     });
   }
 

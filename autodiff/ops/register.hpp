@@ -13,6 +13,7 @@ void register_matmul(Registry& r);
 void register_recurrent(Registry& r);
 void register_reductions(Registry& r);
 void register_shaping(Registry& r);
+void register_sparse(Registry& r);
 void register_slicing(Registry& r);
 void register_indexing(Registry& r);
 void register_statistics(Registry& r);

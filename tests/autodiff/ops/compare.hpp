@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 
 #include <tapestry/autodiff/derivatives.hpp>
+#include <tapestry/autodiff/ops/arithmetic.hpp>
 
 namespace tapestry::testing {
 
