@@ -5,6 +5,7 @@
 #include <tapestry/autodiff/configuration.hpp>
 #include <tapestry/autodiff/custom.hpp>
 #include <tapestry/autodiff/derivatives.hpp>
+#include <tapestry/autodiff/elementwise.hpp>
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
@@ -18,6 +19,7 @@
 #include <tapestry/autodiff/ops/indexing.hpp>
 #include <tapestry/autodiff/ops/joining.hpp>
 #include <tapestry/autodiff/ops/linear.hpp>
+#include <tapestry/autodiff/ops/losses.hpp>
 #include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/ops/matmul.hpp>
 #include <tapestry/autodiff/ops/matrix_exp.hpp>
@@ -30,6 +32,7 @@
 #include <tapestry/autodiff/ops/sorting.hpp>
 #include <tapestry/autodiff/ops/sparse.hpp>
 #include <tapestry/autodiff/ops/special.hpp>
+#include <tapestry/autodiff/random.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/autodiff/tensor.hpp>
 #include <tapestry/autodiff/tensor_io.hpp>

@@ -62,6 +62,7 @@ const Registry& registry() {
     detail::register_convolution(r);
     detail::register_indexing(r);
     detail::register_statistics(r);
+    detail::register_losses(r);
     detail::register_recurrent(r);
     detail::register_sparse(r);
     return r;

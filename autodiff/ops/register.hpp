@@ -9,6 +9,7 @@ void register_arithmetic(Registry& r);
 void register_convolution(Registry& r);
 void register_decompositions(Registry& r);
 void register_elementary(Registry& r);
+void register_losses(Registry& r);
 void register_matmul(Registry& r);
 void register_recurrent(Registry& r);
 void register_reductions(Registry& r);

@@ -114,6 +114,16 @@ TEST_CASE_TEMPLATE("gemm: all shapes, transposes, leading dimensions and factors
   CHECK(wrong == 0);
 }
 
+TEST_CASE_TEMPLATE("gemm: products that are split, or are oneDNN's where it is there", T, float, double) {
+  for (const Extents& extents : {Extents{8, 512, 300}, {33, 257, 129}, {128, 130, 140}, {300, 65, 64}, {256, 128, 100}})
+    for (int flags = 0; flags < 8; ++flags)
+      for (const T beta : {T(0), T(0.5)}) {
+        const int64_t m = extents.m, n = extents.n, k = extents.k;
+        INFO(m << " x " << n << " x " << k << " flags " << flags);
+        CHECK(run(Case<T>{(flags & 1) != 0, (flags & 2) != 0, m, n, k, flags & 4 ? 3 : 0, T(-1.5), beta}) == 0);
+      }
+}
+
 TEST_CASE_TEMPLATE("gemm: factors that share memory (A A^T, A times a view of A)", T, float, double) {
   for (const int64_t n : {4, 12, 50, 200}) {
     const auto a = random_values<T>(n * n, 4);
@@ -155,15 +165,16 @@ TEST_CASE_TEMPLATE("gemm: the same bits for any number of threads, on every core
   const std::string original = detail::blas_core();
   for (const std::string& core : cores) {
     if (core != original && !detail::switch_blas_core(core)) continue;
-    for (const auto& [m, n, k] : {Extents{128, 512, 99},
-                                  {32, 509, 331},
-                                  {787, 130, 32},
-                                  {201, 203, 97},
-                                  {1000, 67, 70},
-                                  {3, 5000, 211},
-                                  {1, 1001, 701},
-                                  {1001, 1, 701}})
+    for (const Extents& extents : {Extents{128, 512, 99},
+                                   {32, 509, 331},
+                                   {787, 130, 32},
+                                   {201, 203, 97},
+                                   {1000, 67, 70},
+                                   {3, 5000, 211},
+                                   {1, 1001, 701},
+                                   {1001, 1, 701}})
       for (int flags = 0; flags < 4; ++flags) {
+        const int64_t m = extents.m, n = extents.n, k = extents.k;
         const Case<T> s{(flags & 1) != 0, (flags & 2) != 0, m, n, k, flags == 3 ? 5 : 0, T(1), flags & 1 ? T(1) : T(0)};
         const auto a = random_values<T>(s.size_a(), 5), b = random_values<T>(s.size_b(), 6);
         const std::vector<T> before(static_cast<std::size_t>(s.size_c()), T(0.5));

@@ -1,0 +1,4 @@
+#pragma once
+
+#include <tapestry/graph/module.hpp>
+#include <tapestry/graph/safetensors.hpp>
