@@ -5,7 +5,7 @@ install(TARGETS tapestry EXPORT TapestryTargets ARCHIVE DESTINATION "${CMAKE_INS
 install(EXPORT TapestryTargets NAMESPACE Tapestry:: DESTINATION "${TAPESTRY_PACKAGE}")
 foreach(module IN LISTS TAPESTRY_MODULES)
   install(DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/${module}" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/tapestry"
-          FILES_MATCHING PATTERN "*.hpp")
+          FILES_MATCHING PATTERN "*.hpp" PATTERN "*.inc")
   if(EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${module}/${module}.hpp")
     install(FILES "${CMAKE_CURRENT_SOURCE_DIR}/${module}/${module}.hpp"
             DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/tapestry")
