@@ -37,6 +37,11 @@ struct Block {
   Block* next;
 };
 
+// The link stays readable, so that LeakSanitizer, which skips poisoned memory, can follow the list.
+[[maybe_unused]] void poison(Block* block, std::size_t bytes) {
+  ASAN_POISON_MEMORY_REGION(reinterpret_cast<char*>(block) + sizeof(Block), bytes - sizeof(Block));
+}
+
 struct SizeClass {
   std::size_t index;
   std::size_t bytes;
@@ -217,7 +222,7 @@ void pool_deallocate(void* p, std::size_t bytes) noexcept {
       shared.orphans.free[size.index] = block;
       shared.orphans.cached += static_cast<std::int64_t>(size.bytes);
       flush(cache);
-      ASAN_POISON_MEMORY_REGION(block, size.bytes);
+      poison(block, size.bytes);
       return;
     }
     register_cache();
@@ -226,7 +231,7 @@ void pool_deallocate(void* p, std::size_t bytes) noexcept {
   cache.free[size.index] = block;
   cache.cached += static_cast<std::int64_t>(size.bytes);
   if (cache.unflushed < -flush_bytes) flush(cache);
-  ASAN_POISON_MEMORY_REGION(block, size.bytes);
+  poison(block, size.bytes);
 }
 
 }  // namespace detail

@@ -67,7 +67,8 @@ TAPESTRY_INLINE Vec<float> exp_nonpositive(Vec<float> x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = (p * r) * r + r + 1.f;
-  Mask<float> bits, exponent;
+  typedef std::uint32_t Bits __attribute__((vector_size(vector_bytes)));  // wraps around, unlike Mask
+  Bits bits, exponent;
   std::memcpy(&bits, &p, sizeof p);
   std::memcpy(&exponent, &shifted, sizeof p);
   bits += exponent << 23;
@@ -92,7 +93,8 @@ TAPESTRY_INLINE Vec<double> exp_nonpositive(Vec<double> x) {
   p = p * r + 1.0 / 6.0;
   p = p * r + 0.5;
   p = (p * r) * r + r + 1.0;
-  Mask<double> bits, exponent;
+  typedef std::uint64_t Bits __attribute__((vector_size(vector_bytes)));  // wraps around, unlike Mask
+  Bits bits, exponent;
   std::memcpy(&bits, &p, sizeof p);
   std::memcpy(&exponent, &shifted, sizeof p);
   bits += exponent << 52;

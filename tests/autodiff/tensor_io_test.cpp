@@ -54,7 +54,7 @@ Tensor<T> counting(const Shape& shape) {
 
 template <class T>
 bool same(const Tensor<T>& a, const Tensor<T>& b) {
-  return shape_of(a) == shape_of(b) && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+  return shape_of(a) == shape_of(b) && (a.size() == 0 || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
 std::string little(std::uint64_t value, int bytes) {
