@@ -61,13 +61,13 @@ class Options {
 
  private:
   struct Option {
-    std::string name, placeholder, help, initial;
+    std::string name, metavar, help, initial;
     std::function<bool(std::string_view)> set;
   };
 
-  Options& add(std::string name, std::string placeholder, std::string help, std::string initial,
+  Options& add(std::string name, std::string metavar, std::string help, std::string initial,
                std::function<bool(std::string_view)> set) {
-    options_.push_back({std::move(name), std::move(placeholder), std::move(help), std::move(initial), std::move(set)});
+    options_.push_back({std::move(name), std::move(metavar), std::move(help), std::move(initial), std::move(set)});
     return *this;
   }
   const Option* find(std::string_view name) const {
@@ -78,7 +78,7 @@ class Options {
   void help(std::ostream& out, std::string_view program) const {
     out << summary_ << "\n\nusage: " << program.substr(program.find_last_of('/') + 1) << " [options]\n";
     for (const Option& option : options_) {
-      std::string head = "  " + option.name + ' ' + option.placeholder;
+      std::string head = "  " + option.name + ' ' + option.metavar;
       head.resize(std::max<std::size_t>(head.size() + 1, 22), ' ');
       out << head << option.help;
       if (!option.initial.empty()) out << " (" << option.initial << ")";
