@@ -1,4 +1,5 @@
 #pragma once
 
+#include <tapestry/graph/initializers.hpp>
 #include <tapestry/graph/module.hpp>
 #include <tapestry/graph/safetensors.hpp>
