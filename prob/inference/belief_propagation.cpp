@@ -11,6 +11,7 @@
 #include <tapestry/autodiff/random.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/prob/inference/message_engine.hpp>
+#include <tapestry/prob/inference/spanning_forests.hpp>
 
 namespace tapestry {
 namespace detail {

@@ -1,57 +1,26 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <numeric>
 
 #include <tapestry/autodiff/error.hpp>
-#include <tapestry/prob/inference/clique_tree.hpp>
-#include <tapestry/prob/kernels/tables.hpp>
+#include <tapestry/prob/inference/clique_workspace.hpp>
 
 namespace tapestry {
 namespace {
 
 using detail::axis_runs;
-using detail::AxisRuns;
 using detail::Buffer;
+using detail::for_each_row;
+using detail::join;
+using detail::small_table;
 using detail::TableAlgebra;
 using detail::TableKernels;
 using detail::TableScope;
 using Domain = TableAlgebra::Domain;
 
-constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
+constexpr double minus_infinity = detail::impossible_logarithm;
 // Products whose factors' ranges (largest over least positive entry) multiply to less than e^this neither underflow
 // nor lose digits to denormals.
 constexpr double safe_range = 650;
-// Below this many entries, products of small factors are not worth forming apart.
-constexpr std::size_t small_table = 512;
-
-/// Calls visit(offset, count, stride) for the innermost axis at each setting of the outer ones.
-template <class Visit>
-void for_each_row(const std::vector<std::size_t>& sizes, const std::vector<std::size_t>& strides, Visit visit) {
-  if (sizes.empty()) return visit(std::size_t{0}, std::size_t{1}, std::size_t{1});
-  const std::size_t axes = sizes.size();
-  std::vector<std::size_t> index(axes, 0);
-  std::size_t offset = 0;
-  while (true) {
-    visit(offset, sizes.back(), strides.back());
-    std::size_t axis = axes - 1;
-    while (axis > 0) {
-      --axis;
-      offset += strides[axis];
-      if (++index[axis] < sizes[axis]) break;
-      offset -= strides[axis] * sizes[axis];
-      index[axis] = 0;
-      if (axis == 0) return;
-    }
-    if (axes == 1) return;
-  }
-}
-
-TableScope join(const TableScope& a, const TableScope& b) {
-  TableScope out;
-  std::set_union(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(out));
-  return out;
-}
 
 /// A table waiting to be multiplied into a clique: a factor, a message, or a product of some.
 struct Part {
@@ -62,24 +31,6 @@ struct Part {
 };
 
 }  // namespace
-
-struct CliqueTree::Workspace {
-  Workspace(const CliqueTree& tree, Domain domain)
-      : algebra(domain, tree.largest_),
-        tables(tree.table_entries_),
-        separators(tree.separator_entries_),
-        factors(tree.factor_entries_),
-        log_scale(tree.cliques_.size(), 0),
-        factor_range(tree.factors_.size(), 0),
-        separator_range(tree.cliques_.size(), 0) {}
-
-  TableAlgebra algebra;
-  Buffer tables, separators, factors;
-  std::vector<double> log_scale;  // of the message to the parent
-  std::vector<double> factor_range, separator_range;
-  double log_constant = 0;
-  bool possible = true;
-};
 
 void CliqueTree::check(const std::vector<const double*>& tables, const std::vector<std::int64_t>& states) const {
   constexpr auto name = "junction_tree";
@@ -274,107 +225,6 @@ void CliqueTree::distribute(Workspace& work) const {
     std::copy(fresh.data(), fresh.data() + n, old);
   }
 }
-
-namespace {
-
-/// Probabilities from numbers or logarithms of any scale.
-void normalize(Domain domain, double* values, std::size_t n) {
-  const auto& kernel = detail::kernels<TableKernels>();
-  if (domain != Domain::linear) {
-    kernel.shift(values, -kernel.maximum(values, n), n);
-    kernel.exp(values, n);
-  }
-  kernel.scale(values, 1 / kernel.total(values, n), n);
-}
-
-}  // namespace
-
-void CliqueTree::variable_marginals(Workspace& work, const std::vector<std::int64_t>& states,
-                                    std::vector<double>& out) const {
-  out.assign(variable_offset_.back(), 0);
-  for (std::size_t v = 0; v < cardinalities_.size(); ++v) {
-    if (observation_[v] == -2) out[variable_offset_[v]] = 1;
-    if (observation_[v] >= 0)
-      out[variable_offset_[v] + static_cast<std::size_t>(states[static_cast<std::size_t>(observation_[v])])] = 1;
-  }
-  for (std::size_t p = 0; p < variable_at_.size(); ++p) {
-    const auto& clique = cliques_[static_cast<std::size_t>(home_[p])];
-    const TableScope self = {static_cast<std::int32_t>(p)};
-    double* marginal = out.data() + variable_offset_[static_cast<std::size_t>(variable_at_[p])];
-    if (home_is_separator_[p])
-      work.algebra.project(work.separators.data() + clique.separator_offset,
-                           axis_runs(clique.separator, self, position_states_), marginal);
-    else
-      work.algebra.project(work.tables.data() + clique.offset, axis_runs(clique.scope, self, position_states_),
-                           marginal);
-    normalize(work.algebra.domain(), marginal, position_states_[p]);
-  }
-}
-
-/// Marginals of a clique's factors, by way of marginals over several factors' variables, so that the clique's own table
-/// is passed few times.
-void CliqueTree::project_factors(Workspace& work, std::size_t c) const {
-  const auto& clique = cliques_[c];
-  struct Group {
-    TableScope scope;
-    std::size_t size;
-    std::vector<std::int32_t> factors;
-  };
-  std::vector<std::int32_t> sorted = clique.factors;
-  const auto size_of = [&](std::int32_t f) { return factors_[static_cast<std::size_t>(f)].size; };
-  std::sort(sorted.begin(), sorted.end(), [&](std::int32_t a, std::int32_t b) { return size_of(a) > size_of(b); });
-  std::vector<Group> groups;
-  for (const std::int32_t f : sorted) {
-    const auto& factor = factors_[static_cast<std::size_t>(f)];
-    Group* best = nullptr;
-    TableScope best_scope = factor.scope;
-    std::size_t best_size = clique.size >= small_table ? clique.size / 8 + 1 : 0;
-    for (auto& group : groups) {
-      TableScope scope = join(group.scope, factor.scope);
-      const std::size_t size = size_of_scope(scope);
-      if (size >= best_size) continue;
-      best = &group;
-      best_size = size;
-      best_scope = std::move(scope);
-    }
-    if (best == nullptr)
-      groups.push_back({factor.scope, factor.size, {f}});
-    else
-      best->scope = best_scope, best->size = best_size, best->factors.push_back(f);
-  }
-  Buffer marginal(clique.size);
-  for (const auto& group : groups) {
-    work.algebra.project(work.tables.data() + clique.offset, axis_runs(clique.scope, group.scope, position_states_),
-                         marginal.data());
-    for (const std::int32_t f : group.factors) {
-      const auto& factor = factors_[static_cast<std::size_t>(f)];
-      double* out = work.factors.data() + factor.offset;
-      work.algebra.project(marginal.data(), axis_runs(group.scope, factor.scope, position_states_), out);
-      normalize(work.algebra.domain(), out, factor.size);
-    }
-  }
-}
-
-void CliqueTree::factor_marginals(Workspace& work, const std::vector<std::int64_t>& states,
-                                  std::vector<double>& out) const {
-  out.assign(whole_entries_, 0);
-  for (const auto& factor : factors_)
-    if (factor.clique < 0) work.factors.data()[factor.offset] = 1;
-  for (std::size_t c = 0; c < cliques_.size(); ++c) project_factors(work, c);
-  std::vector<std::size_t> sizes;
-  for (const auto& factor : factors_) {
-    const double* marginal = work.factors.data() + factor.offset;
-    std::size_t base = factor.whole_offset;
-    for (const auto& [index, stride] : factor.observed)
-      base += stride * static_cast<std::size_t>(states[static_cast<std::size_t>(index)]);
-    sizes.clear();
-    for (const std::int32_t v : factor.scope) sizes.push_back(position_states_[static_cast<std::size_t>(v)]);
-    for_each_row(sizes, factor.strides, [&](std::size_t offset, std::size_t count, std::size_t stride) {
-      for (std::size_t k = 0; k < count; ++k) out[base + offset + k * stride] = *marginal++;
-    });
-  }
-}
-
 ExactSums CliqueTree::sums(const std::vector<const double*>& tables, TableScale scale,
                            const std::vector<std::int64_t>& states, bool variables, bool factors) const {
   check(tables, states);
@@ -393,58 +243,4 @@ ExactSums CliqueTree::sums(const std::vector<const double*>& tables, TableScale 
   }
   fail<NumericalError>("junction_tree", "a factor holds NaN or infinity");
 }
-
-ExactMaximum CliqueTree::maximum(const std::vector<const double*>& tables, TableScale scale,
-                                 const std::vector<std::int64_t>& states) const {
-  check(tables, states);
-  Workspace work(*this, Domain::maximum);
-  load_factors(work, tables, scale, states);
-  if (work.possible) collect(work);
-  ExactMaximum result;
-  result.possible = work.possible;
-  result.log_value = work.possible ? work.log_constant : minus_infinity;
-  if (!work.possible) return result;
-
-  std::vector<std::int64_t> state(variable_at_.size(), -1);
-  std::vector<std::size_t> sizes, strides, free_axes;
-  for (std::size_t c = cliques_.size(); c-- > 0;) {
-    const auto& clique = cliques_[c];
-    const double* table = work.tables.data() + clique.offset;
-    sizes.clear();
-    strides.clear();
-    free_axes.clear();
-    std::size_t stride = clique.size;
-    for (const std::int32_t v : clique.scope) {
-      const auto p = static_cast<std::size_t>(v);
-      stride /= position_states_[p];
-      if (state[p] >= 0) {
-        table += stride * static_cast<std::size_t>(state[p]);
-      } else {
-        free_axes.push_back(p);
-        sizes.push_back(position_states_[p]);
-        strides.push_back(stride);
-      }
-    }
-    double best = minus_infinity;
-    std::size_t best_entry = 0, entry = 0;
-    for_each_row(sizes, strides, [&](std::size_t offset, std::size_t count, std::size_t step) {
-      for (std::size_t k = 0; k < count; ++k, ++entry)
-        if (table[offset + k * step] > best) {
-          best = table[offset + k * step];
-          best_entry = entry;
-        }
-    });
-    for (std::size_t i = free_axes.size(); i-- > 0;) {
-      state[free_axes[i]] = static_cast<std::int64_t>(best_entry % sizes[i]);
-      best_entry /= sizes[i];
-    }
-  }
-  result.assignment.assign(cardinalities_.size(), 0);
-  for (std::size_t i = 0; i < observed_.size(); ++i)
-    result.assignment[static_cast<std::size_t>(observed_[i])] = states[i];
-  for (std::size_t p = 0; p < state.size(); ++p)
-    result.assignment[static_cast<std::size_t>(variable_at_[p])] = state[p];
-  return result;
-}
-
 }  // namespace tapestry

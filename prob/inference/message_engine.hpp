@@ -73,6 +73,17 @@ class MessageEngine {
     double weight;
   };
   Factor factor(std::int32_t f) const;
+  /// Calls visit(message, state) for each of a factor's messages (from 0) with the state that it is about.
+  template <class Visit>
+  void for_each_message(const Factor& f, Visit visit) const {
+    const auto& states = states_at_[static_cast<std::size_t>(f.group - graph_->factors.data())];
+    const std::int64_t arity = f.group->arity();
+    std::int64_t message = 0;
+    for (std::int64_t i = 0; i < arity; ++i) {
+      std::int64_t state = states[static_cast<std::size_t>(f.index * arity + i)];
+      for (std::int64_t k = 0; k < f.group->cardinalities[static_cast<std::size_t>(i)]; ++k) visit(message++, state++);
+    }
+  }
   void sum_messages(const double* messages);
   void change_sum(const Factor& f, const double* old, const double* fresh);
   void cavities(const Factor& f, const double* messages, double* out) const;
@@ -100,10 +111,5 @@ class MessageEngine {
   std::vector<double> sum_;              // finite parts of S
   std::vector<std::int32_t> forbidden_;  // messages of -inf in each state
 };
-
-/// How often each factor is part of a maximal set of factors without cycles, drawn at random until each was part of one
-/// and at least `rounds` times: weights for which tree-reweighted belief propagation bounds the log-partition from
-/// above. Unary factors have one.
-std::vector<double> spanning_forest_weights(const GraphStructure& graph, int rounds, std::uint64_t seed);
 
 }  // namespace tapestry::detail

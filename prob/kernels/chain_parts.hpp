@@ -108,6 +108,19 @@ template <class T>
 void chain_log_pairwise(const ChainInput<T>& in, std::size_t b, std::size_t t, const T* alpha, const T* ratio, T g,
                         T* grad);
 
+// What the entries of ChainKernels are, one file each.
+template <class T>
+void chain_forward(const ChainInput<T>& in, const T* prepared, std::size_t first, std::size_t last, bool keep, T* saved,
+                   T* log_partition);
+template <class T>
+void chain_backward(const ChainInput<T>& in, const T* prepared, const T* saved, const T* g, std::size_t first,
+                    std::size_t last, T* grad_unary, T* scratch);
+template <class T>
+void chain_shared_gradient(const ChainInput<T>& in, const T* prepared, const T* saved, const T* g, const T* scratch,
+                           std::size_t first, std::size_t last, T* grad, T* sum);
+template <class T>
+void chain_step_gradient(const ChainInput<T>& in, const T* prepared, const T* saved, const T* g, const T* scratch,
+                         std::size_t first, std::size_t last, T* grad, T* sum);
 template <class T>
 void chain_curvature(const ChainInput<T>& in, const T* prepared, const T* saved, const T* g, const T* direction_unary,
                      const T* direction_transitions, std::size_t first, std::size_t last, T* tangent_log_partition,

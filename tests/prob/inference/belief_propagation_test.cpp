@@ -11,6 +11,7 @@
 #include <tapestry/prob/inference/belief_propagation.hpp>
 #include <tapestry/prob/inference/junction_tree.hpp>
 #include <tapestry/prob/inference/message_engine.hpp>
+#include <tapestry/prob/inference/spanning_forests.hpp>
 
 #include "prob/random_models.hpp"
 

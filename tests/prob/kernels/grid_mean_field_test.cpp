@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include "finite_differences.hpp"
 #include "instruction_sets.hpp"
 
 using namespace tapestry;
@@ -75,13 +76,6 @@ std::vector<double> composed(const Problem& p) {
   return q;
 }
 
-std::vector<double> random_weights(std::size_t n) {
-  std::mt19937_64 random(99);
-  std::vector<double> w(n);
-  for (double& x : w) x = std::normal_distribution<double>()(random);
-  return w;
-}
-
 template <class T>
 struct Run {
   std::vector<T> log_q, unary, compatibility;
@@ -100,37 +94,6 @@ Run<T> run(const Problem& p, const GridMeanFieldKernels<T>& kernels) {
   CHECK(transient == r.log_q);
   engine.backward(w.data(), r.unary.data(), r.compatibility.data());
   return r;
-}
-
-template <class T>
-double worst(const std::vector<T>& actual, const std::vector<double>& expected) {
-  double out = 0;
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    const double error = std::abs(static_cast<double>(actual[i]) - expected[i]) / std::max(1.0, std::abs(expected[i]));
-    out = error <= out ? out : std::isnan(error) ? 1e300 : error;
-  }
-  return out;
-}
-
-std::vector<double> differences(Problem& p, std::vector<double>& values) {
-  const auto w = random_weights(p.unary.size());
-  const auto f = [&] {
-    const auto out = composed(p);
-    double sum = 0;
-    for (std::size_t i = 0; i < out.size(); ++i) sum += w[i] * out[i];
-    return sum;
-  };
-  std::vector<double> out;
-  for (double& x : values) {
-    const double before = x, h = 1e-4;
-    x = before + h;
-    const double up = f();
-    x = before - h;
-    const double down = f();
-    x = before;
-    out.push_back((up - down) / (2 * h));
-  }
-  return out;
 }
 
 }  // namespace
@@ -156,7 +119,8 @@ TEST_CASE("grid mean field: equal to the composed iterations, with their gradien
     CAPTURE(s.states);
     auto p = random_problem(s.height, s.width, s.states, s.states_last, s.directions, s.iterations, s.damping);
     const auto expected = composed(p);
-    const auto unary = differences(p, p.unary), compatibility = differences(p, p.compatibility);
+    const auto unary = differences(p.unary, [&] { return composed(p); }),
+               compatibility = differences(p.compatibility, [&] { return composed(p); });
     for_each_instruction_set<GridMeanFieldKernels<double>>([&](const auto& kernels, const std::string& name) {
       CAPTURE(name);
       const auto r = run(p, kernels);

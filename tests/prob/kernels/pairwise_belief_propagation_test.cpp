@@ -13,6 +13,7 @@
 
 #include <tapestry/prob/grid_engine.hpp>
 
+#include "finite_differences.hpp"
 #include "instruction_sets.hpp"
 
 using namespace tapestry;
@@ -109,13 +110,6 @@ std::vector<double> composed(const Problem& p) {
   return out;
 }
 
-std::vector<double> random_weights(std::size_t n) {
-  std::mt19937_64 random(99);
-  std::vector<double> w(n);
-  for (double& x : w) x = std::normal_distribution<double>()(random);
-  return w;
-}
-
 template <class T>
 struct Run {
   std::vector<T> log_marginals, unary, potentials;
@@ -154,42 +148,10 @@ Run<T> run(const Problem& p, const PairwiseBeliefPropagationKernels<T>& kernels,
   return r;
 }
 
-template <class T>
-double worst(const std::vector<T>& actual, const std::vector<double>& expected) {
-  double out = 0;
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    if (static_cast<double>(actual[i]) == expected[i]) continue;
-    const double error = std::abs(static_cast<double>(actual[i]) - expected[i]) / std::max(1.0, std::abs(expected[i]));
-    out = error <= out ? out : std::isnan(error) ? 1e300 : error;
-  }
-  return out;
-}
-
-/// Along each finite coordinate of `values`; log-marginals of -inf do not count.
-std::vector<double> differences(Problem& p, std::vector<double>& values) {
-  const auto w = random_weights(p.unary.size());
-  const auto f = [&] {
-    const auto out = composed(p);
-    double sum = 0;
-    for (std::size_t i = 0; i < out.size(); ++i) sum += out[i] == -inf ? 0 : w[i] * out[i];
-    return sum;
-  };
-  std::vector<double> out;
-  for (double& x : values) {
-    const double before = x, h = 1e-4;
-    x = before + h;
-    const double up = f();
-    x = before - h;
-    const double down = f();
-    x = before;
-    out.push_back(before == -inf ? 0 : (up - down) / (2 * h));
-  }
-  return out;
-}
-
 void check_all(Problem& p, double float_tolerance = 2e-5) {
   const auto expected = composed(p);
-  const auto unary = differences(p, p.unary), potentials = differences(p, p.potentials);
+  const auto unary = differences(p.unary, [&] { return composed(p); }),
+             potentials = differences(p.potentials, [&] { return composed(p); });
   for_each_instruction_set<PairwiseBeliefPropagationKernels<double>>([&](const auto& kernels, const std::string& name) {
     CAPTURE(name);
     const auto r = run(p, kernels);

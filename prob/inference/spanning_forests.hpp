@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <tapestry/prob/graph_structure.hpp>
+
+namespace tapestry::detail {
+
+/// How often each factor is part of a maximal set of factors without cycles, drawn at random until each was part of one
+/// and at least `rounds` times: weights for which tree-reweighted belief propagation bounds the log-partition from
+/// above. Unary factors have one.
+std::vector<double> spanning_forest_weights(const GraphStructure& graph, int rounds, std::uint64_t seed);
+
+}  // namespace tapestry::detail
