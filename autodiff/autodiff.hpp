@@ -14,6 +14,7 @@
 #include <tapestry/autodiff/ops/cumulative.hpp>
 #include <tapestry/autodiff/ops/decomposition.hpp>
 #include <tapestry/autodiff/ops/determinant.hpp>
+#include <tapestry/autodiff/ops/dropout.hpp>
 #include <tapestry/autodiff/ops/einsum.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
 #include <tapestry/autodiff/ops/indexing.hpp>
@@ -23,6 +24,8 @@
 #include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/ops/matmul.hpp>
 #include <tapestry/autodiff/ops/matrix_exp.hpp>
+#include <tapestry/autodiff/ops/normalization.hpp>
+#include <tapestry/autodiff/ops/pooling.hpp>
 #include <tapestry/autodiff/ops/recurrent.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>

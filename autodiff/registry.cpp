@@ -63,6 +63,8 @@ const Registry& registry() {
     detail::register_indexing(r);
     detail::register_statistics(r);
     detail::register_losses(r);
+    detail::register_pooling(r);
+    detail::register_normalization(r);
     detail::register_recurrent(r);
     detail::register_sparse(r);
     return r;

@@ -11,6 +11,8 @@ void register_decompositions(Registry& r);
 void register_elementary(Registry& r);
 void register_losses(Registry& r);
 void register_matmul(Registry& r);
+void register_normalization(Registry& r);
+void register_pooling(Registry& r);
 void register_recurrent(Registry& r);
 void register_reductions(Registry& r);
 void register_shaping(Registry& r);

@@ -1,0 +1,374 @@
+#include <tapestry/autodiff/ops/pooling.hpp>
+
+#include <algorithm>
+#include <vector>
+
+#include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/kernels/pooling.hpp>
+#include <tapestry/autodiff/operation.hpp>
+#include <tapestry/autodiff/threads.hpp>
+
+namespace tapestry {
+namespace {
+
+using Int = std::int64_t;
+using Indices64 = std::vector<Int>;
+
+// Elements that make a chunk for a thread.
+constexpr Int chunk_elements = 1 << 15;
+
+template <class T>
+const detail::PoolKernels<T>& table() {
+  return detail::kernels<detail::PoolKernels<T>>();
+}
+
+/// The windows along one axis.
+struct AxisWindows {
+  Int size = 1;
+  Indices64 begin{0}, end{1};
+  std::vector<double> factor{1.0};  // of an average
+
+  Int count() const { return static_cast<Int>(begin.size()); }
+};
+
+/// The axes that are pooled: the last one, or the last two.
+struct Windows {
+  std::string_view name;
+  int axes;
+  AxisWindows rows, columns;
+
+  detail::PoolWindows raw() const {
+    return {rows.size,       columns.size,         rows.count(),       columns.count(), rows.begin.data(),
+            rows.end.data(), columns.begin.data(), columns.end.data(), pairs()};
+  }
+  Int plane() const { return rows.size * columns.size; }
+  Int results() const { return rows.count() * columns.count(); }
+  Shape pooled(Shape x) const {
+    x[x.rank() - 1] = columns.count();
+    if (axes == 2) x[x.rank() - 2] = rows.count();
+    return x;
+  }
+
+ private:
+  bool pairs() const {
+    for (const AxisWindows* axis : {&rows, &columns})
+      for (Int i = 0; i < axis->count(); ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        if (axis->begin[at] != 2 * i || axis->end[at] != 2 * i + 2) return false;
+      }
+    return true;
+  }
+};
+
+Int planes_of(const Shape& x, int axes) {
+  Int planes = 1;
+  for (int i = 0; i + axes < x.rank(); ++i) planes *= x[i];
+  return planes;
+}
+
+template <class F>
+void for_planes(Int planes, Int elements, F f) {
+  detail::parallel_for(planes, std::max<Int>(1, chunk_elements / std::max<Int>(1, elements)), f);
+}
+
+void check_rank(std::string_view name, const Shape& x, int axes) {
+  if (x.rank() < axes) fail<ShapeError>(name, "x needs at least ", axes, axes == 1 ? " axis, not " : " axes, not ", x);
+}
+
+AxisWindows regular(std::string_view name, const Shape& x, int axis, Int window, Int stride, Int padding,
+                    bool count_padding) {
+  if (window < 1 || stride < 1) fail<ShapeError>(name, "window and stride must be at least 1");
+  if (padding < 0 || 2 * padding > window)
+    fail<ShapeError>(name, "a padding of ", padding, " is not within 0 and half a window of ", window);
+  AxisWindows w{x[axis], {}, {}, {}};
+  if (x[axis] + 2 * padding < window || x[axis] == 0)
+    fail<ShapeError>(name, "a window of ", window, " is larger than the padded x ", x);
+  for (Int i = 0; i * stride + window <= x[axis] + 2 * padding; ++i) {
+    const Int from = i * stride - padding;
+    w.begin.push_back(std::max<Int>(0, from));
+    w.end.push_back(std::min(from + window, x[axis]));
+    // With half a window of padding, the last window may lie in it altogether.
+    if (w.begin.back() >= w.end.back()) {
+      w.begin.pop_back();
+      w.end.pop_back();
+      break;
+    }
+    w.factor.push_back(1.0 / static_cast<double>(count_padding ? window : w.end.back() - w.begin.back()));
+  }
+  return w;
+}
+
+AxisWindows adaptive(std::string_view name, const Shape& x, int axis, Int count) {
+  if (count < 1) fail<ShapeError>(name, "there must be at least one window, not ", count);
+  if (x[axis] == 0) fail<ShapeError>(name, "x ", x, " has no elements to pool");
+  AxisWindows w{x[axis], {}, {}, {}};
+  for (Int i = 0; i < count; ++i) {
+    w.begin.push_back(i * x[axis] / count);
+    w.end.push_back(((i + 1) * x[axis] + count - 1) / count);
+    w.factor.push_back(1.0 / static_cast<double>(w.end.back() - w.begin.back()));
+  }
+  return w;
+}
+
+// Each axis by itself: g++ 12 destroys the members of an aggregate twice where an initialiser throws.
+Windows windows(std::string_view name, const Shape& x, Int window, const Pool1dOptions& o) {
+  check_rank(name, x, 1);
+  AxisWindows columns = regular(name, x, x.rank() - 1, window, o.stride.value_or(window), o.padding, o.count_padding);
+  return {name, 1, {}, std::move(columns)};
+}
+Windows windows(std::string_view name, const Shape& x, HeightWidth window, const Pool2dOptions& o) {
+  check_rank(name, x, 2);
+  const HeightWidth stride = o.stride.value_or(window);
+  AxisWindows rows = regular(name, x, x.rank() - 2, window.height, stride.height, o.padding.height, o.count_padding);
+  AxisWindows columns = regular(name, x, x.rank() - 1, window.width, stride.width, o.padding.width, o.count_padding);
+  return {name, 2, std::move(rows), std::move(columns)};
+}
+Windows adaptive_windows(std::string_view name, const Shape& x, Int count) {
+  check_rank(name, x, 1);
+  AxisWindows columns = adaptive(name, x, x.rank() - 1, count);
+  return {name, 1, {}, std::move(columns)};
+}
+Windows adaptive_windows(std::string_view name, const Shape& x, HeightWidth count) {
+  check_rank(name, x, 2);
+  AxisWindows rows = adaptive(name, x, x.rank() - 2, count.height);
+  AxisWindows columns = adaptive(name, x, x.rank() - 1, count.width);
+  return {name, 2, std::move(rows), std::move(columns)};
+}
+
+/// Values to their places in larger planes, and back: each is the other's transpose.
+template <class T>
+class MovePooled final : public Operation<T> {
+  using typename Operation<T>::Shapes;
+
+ public:
+  MovePooled(const Indices& indices, const Shape& large, int axes, bool scatter)
+      : indices_(indices), large_(large), axes_(axes), scatter_(scatter) {}
+  std::string_view name() const override { return scatter_ ? "max_unpool" : "max_pool_gather"; }
+  Shape shape(const Shapes&, int) const override { return scatter_ ? large_ : indices_.shape(); }
+  std::uint32_t needs() const override { return Needs::nothing; }
+  Linearity linearity() const override { return Linearity::linear; }
+
+  void forward(Forward<T>& c) override { move(scatter_, c.input(0).data, c.output().data, false); }
+  void backward(Backward<T>& c) override {
+    const Target<T> to = c.target(0);
+    move(!scatter_, c.gradient().data, to.data, to.accumulate);
+  }
+  void vjp(Vjp<T>& c) override {
+    c.add(0, record(std::make_unique<MovePooled>(indices_, large_, axes_, !scatter_), c.gradient()));
+  }
+
+ private:
+  void move(bool scatter, const T* from, T* to, bool accumulate) const {
+    const Int planes = planes_of(large_, axes_);
+    if (planes == 0) return;
+    const Int size = large_.elements() / planes, n = indices_.size() / planes;
+    const auto f = scatter ? table<T>().scatter : table<T>().gather;
+    for_planes(planes, size, [&](Int begin, Int end) {
+      f(from + begin * (scatter ? n : size), end - begin, n, indices_.data() + begin * n, size,
+        to + begin * (scatter ? size : n), accumulate);
+    });
+  }
+
+  Indices indices_;
+  Shape large_;
+  int axes_;
+  bool scatter_;
+};
+
+template <class T>
+class MaxPool final : public Operation<T> {
+  using typename Operation<T>::Shapes;
+
+ public:
+  MaxPool(Windows windows, const Shape& x)
+      : windows_(std::move(windows)), x_(x), places_(empty_tensor<Int>(windows_.pooled(x))) {}
+  std::string_view name() const override { return windows_.name; }
+  Shape shape(const Shapes&, int) const override { return places_.shape(); }
+  std::uint32_t needs() const override { return Needs::nothing; }
+  const Indices& places() const { return places_; }
+
+  void forward(Forward<T>& c) override {
+    const detail::PoolWindows raw = windows_.raw();
+    // The places are this operation's; whoever else holds the handle reads those of the latest evaluation.
+    Int* places = const_cast<Int*>(places_.data());
+    for_planes(planes_of(x_, windows_.axes), windows_.plane(), [&](Int begin, Int end) {
+      const Int n = windows_.results();
+      table<T>().maximum(c.input(0).data + begin * windows_.plane(), end - begin, raw, c.output().data + begin * n,
+                         places + begin * n);
+    });
+  }
+  void backward(Backward<T>& c) override {
+    const Target<T> to = c.target(0);
+    const Int n = windows_.results();
+    for_planes(planes_of(x_, windows_.axes), windows_.plane(), [&](Int begin, Int end) {
+      table<T>().scatter(c.gradient().data + begin * n, end - begin, n, places_.data() + begin * n, windows_.plane(),
+                         to.data + begin * windows_.plane(), to.accumulate);
+    });
+  }
+  void vjp(Vjp<T>& c) override { c.add(0, moved(c.gradient(), true)); }
+  std::vector<Var<T>> jvp(Jvp<T>& c) override { return {moved(c.tangent(0), false)}; }
+
+ private:
+  Var<T> moved(const Var<T>& values, bool scatter) const {
+    return record(std::make_unique<MovePooled<T>>(places_, x_, windows_.axes, scatter), values);
+  }
+
+  Windows windows_;
+  Shape x_;
+  Indices places_;
+};
+
+template <class T>
+class AveragePool final : public Operation<T> {
+  using typename Operation<T>::Shapes;
+
+ public:
+  AveragePool(Windows windows, const Shape& x, bool transposed)
+      : windows_(std::move(windows)),
+        x_(x),
+        transposed_(transposed),
+        row_factor_(windows_.rows.factor.begin(), windows_.rows.factor.end()),
+        column_factor_(windows_.columns.factor.begin(), windows_.columns.factor.end()) {}
+  std::string_view name() const override { return windows_.name; }
+  Shape shape(const Shapes&, int) const override { return transposed_ ? x_ : windows_.pooled(x_); }
+  std::uint32_t needs() const override { return Needs::nothing; }
+  Linearity linearity() const override { return Linearity::linear; }
+
+  void forward(Forward<T>& c) override {
+    if (transposed_) {
+      std::fill_n(c.output().data, c.output().size(), T(0));
+      spread(c.input(0).data, c.output().data);
+    } else {
+      average(c.input(0).data, c.output().data);
+    }
+  }
+  void backward(Backward<T>& c) override {
+    if (!transposed_) return spread(c.gradient().data, c.add_to(0));
+    const Target<T> to = c.target(0);
+    if (!to.accumulate) return average(c.gradient().data, to.data);
+    const detail::Scratch<T> scratch(static_cast<std::size_t>(to.size()));
+    average(c.gradient().data, scratch.data());
+    for (Int i = 0; i < to.size(); ++i) to.data[i] += scratch.data()[i];
+  }
+  void vjp(Vjp<T>& c) override {
+    c.add(0, record(std::make_unique<AveragePool>(windows_, x_, !transposed_), c.gradient()));
+  }
+
+ private:
+  void average(const T* x, T* y) const {
+    const detail::PoolWindows raw = windows_.raw();
+    for_planes(planes_of(x_, windows_.axes), windows_.plane(), [&](Int begin, Int end) {
+      table<T>().average(x + begin * windows_.plane(), end - begin, raw, row_factor_.data(), column_factor_.data(),
+                         y + begin * windows_.results());
+    });
+  }
+  void spread(const T* g, T* out) const {
+    const detail::PoolWindows raw = windows_.raw();
+    for_planes(planes_of(x_, windows_.axes), windows_.plane(), [&](Int begin, Int end) {
+      table<T>().average_backward(g + begin * windows_.results(), end - begin, raw, row_factor_.data(),
+                                  column_factor_.data(), out + begin * windows_.plane());
+    });
+  }
+
+  Windows windows_;
+  Shape x_;
+  bool transposed_;
+  std::vector<T> row_factor_, column_factor_;
+};
+
+template <class T>
+MaxPoolResult<T> max_pool(const Var<T>& x, Windows w) {
+  auto operation = std::make_unique<MaxPool<T>>(std::move(w), x.shape());
+  const Indices places = operation->places();
+  return {record(std::move(operation), x), places};
+}
+template <class T>
+Var<T> average_pool(const Var<T>& x, Windows w) {
+  return record(std::make_unique<AveragePool<T>>(std::move(w), x.shape(), false), x);
+}
+
+template <class T>
+Var<T> unpool(std::string_view name, const Var<T>& x, const Indices& indices, int axes, HeightWidth size) {
+  check_rank(name, x.shape(), axes);
+  if (x.shape() != indices.shape())
+    fail<ShapeError>(name, "x ", x.shape(), " and indices ", indices.shape(), " differ in shape");
+  Shape large = x.shape();
+  if (axes == 2) large[large.rank() - 2] = size.height;
+  large[large.rank() - 1] = size.width;
+  if (size.height < 0 || size.width < 0) fail<ShapeError>(name, "a negative size");
+  const Int plane = axes == 2 ? size.height * size.width : size.width;
+  for (Int i = 0; i < indices.size(); ++i)
+    if (indices[i] < 0 || indices[i] >= plane)
+      fail<IndexError>(name, "index ", indices[i], " is outside a plane of ", plane, " elements");
+  return record(std::make_unique<MovePooled<T>>(indices, large, axes, true), x);
+}
+
+}  // namespace
+
+template <class T>
+Var<T> max_pool1d(const Var<T>& x, Int window, const Pool1dOptions& options) {
+  return max_pool(x, windows("max_pool1d", x.shape(), window, options)).value;
+}
+template <class T>
+Var<T> max_pool2d(const Var<T>& x, HeightWidth window, const Pool2dOptions& options) {
+  return max_pool(x, windows("max_pool2d", x.shape(), window, options)).value;
+}
+template <class T>
+MaxPoolResult<T> max_pool1d_with_indices(const Var<T>& x, Int window, const Pool1dOptions& options) {
+  return max_pool(x, windows("max_pool1d", x.shape(), window, options));
+}
+template <class T>
+MaxPoolResult<T> max_pool2d_with_indices(const Var<T>& x, HeightWidth window, const Pool2dOptions& options) {
+  return max_pool(x, windows("max_pool2d", x.shape(), window, options));
+}
+template <class T>
+Var<T> avg_pool1d(const Var<T>& x, Int window, const Pool1dOptions& options) {
+  return average_pool(x, windows("avg_pool1d", x.shape(), window, options));
+}
+template <class T>
+Var<T> avg_pool2d(const Var<T>& x, HeightWidth window, const Pool2dOptions& options) {
+  return average_pool(x, windows("avg_pool2d", x.shape(), window, options));
+}
+template <class T>
+Var<T> adaptive_avg_pool1d(const Var<T>& x, Int count) {
+  return average_pool(x, adaptive_windows("adaptive_avg_pool1d", x.shape(), count));
+}
+template <class T>
+Var<T> adaptive_avg_pool2d(const Var<T>& x, HeightWidth count) {
+  return average_pool(x, adaptive_windows("adaptive_avg_pool2d", x.shape(), count));
+}
+template <class T>
+Var<T> adaptive_max_pool1d(const Var<T>& x, Int count) {
+  return max_pool(x, adaptive_windows("adaptive_max_pool1d", x.shape(), count)).value;
+}
+template <class T>
+Var<T> adaptive_max_pool2d(const Var<T>& x, HeightWidth count) {
+  return max_pool(x, adaptive_windows("adaptive_max_pool2d", x.shape(), count)).value;
+}
+template <class T>
+Var<T> max_unpool1d(const Var<T>& x, const Indices& indices, Int size) {
+  return unpool("max_unpool1d", x, indices, 1, {1, size});
+}
+template <class T>
+Var<T> max_unpool2d(const Var<T>& x, const Indices& indices, HeightWidth size) {
+  return unpool("max_unpool2d", x, indices, 2, size);
+}
+
+#define TAPESTRY_INSTANTIATE(T)                                                                        \
+  template Var<T> max_pool1d(const Var<T>&, Int, const Pool1dOptions&);                                \
+  template Var<T> max_pool2d(const Var<T>&, HeightWidth, const Pool2dOptions&);                        \
+  template MaxPoolResult<T> max_pool1d_with_indices(const Var<T>&, Int, const Pool1dOptions&);         \
+  template MaxPoolResult<T> max_pool2d_with_indices(const Var<T>&, HeightWidth, const Pool2dOptions&); \
+  template Var<T> avg_pool1d(const Var<T>&, Int, const Pool1dOptions&);                                \
+  template Var<T> avg_pool2d(const Var<T>&, HeightWidth, const Pool2dOptions&);                        \
+  template Var<T> adaptive_avg_pool1d(const Var<T>&, Int);                                             \
+  template Var<T> adaptive_avg_pool2d(const Var<T>&, HeightWidth);                                     \
+  template Var<T> adaptive_max_pool1d(const Var<T>&, Int);                                             \
+  template Var<T> adaptive_max_pool2d(const Var<T>&, HeightWidth);                                     \
+  template Var<T> max_unpool1d(const Var<T>&, const Indices&, Int);                                    \
+  template Var<T> max_unpool2d(const Var<T>&, const Indices&, HeightWidth);
+TAPESTRY_INSTANTIATE(float)
+TAPESTRY_INSTANTIATE(double)
+#undef TAPESTRY_INSTANTIATE
+
+}  // namespace tapestry
