@@ -82,4 +82,5 @@ target_compile_definitions(tapestry PRIVATE
   TAPESTRY_VERSION="${PROJECT_VERSION}" $<$<BOOL:${TAPESTRY_TUNE_BLAS}>:TAPESTRY_TUNE_BLAS=1>)
 target_link_libraries(tapestry
   PUBLIC xtensor Threads::Threads
-  PRIVATE PkgConfig::OPENBLAS PkgConfig::SLEEF ${LAPACKE_LIBRARY} ${LBFGS_LIBRARY} ${METIS_LIBRARY} ZLIB::ZLIB)
+  PRIVATE PkgConfig::OPENBLAS PkgConfig::SLEEF ${LAPACKE_LIBRARY} ${LBFGS_LIBRARY} ${METIS_LIBRARY} PNG::PNG
+          ZLIB::ZLIB)
