@@ -118,9 +118,9 @@ class Checkpoint final : public Operation<T> {
   std::vector<Shape> shapes_;
 };
 
-// The leaves that f reads beside its inputs.
+// What f reads beside its inputs: leaves, and variables that were computed on other tapes.
 template <class T>
-std::vector<Var<T>> captured_leaves(const Tape& tape, const std::vector<Var<T>>& inputs) {
+std::vector<Var<T>> captured_variables(const Tape& tape, const std::vector<Var<T>>& inputs) {
   std::unordered_set<const Node*> seen;
   for (const Var<T>& x : inputs) seen.insert(x.node());
   std::vector<Var<T>> out;
@@ -128,9 +128,6 @@ std::vector<Var<T>> captured_leaves(const Tape& tape, const std::vector<Var<T>>&
     for (std::size_t i = 0; i < node->input_count; ++i) {
       Node* input = node->inputs[i].node;
       if (!input->requires_grad || input->tape == &tape || !seen.insert(input).second) continue;
-      if (input->recorded)
-        fail<GraphError>("checkpoint", "the function uses a computed variable of shape ", input->shape,
-                         " that it captured; pass it as an input");
       out.emplace_back(NodeRef::share(input));
     }
   return out;
@@ -154,7 +151,7 @@ std::vector<Var<T>> checkpoint(const MultiFunction<T>& f, const std::vector<Var<
     }
     const std::vector<Var<T>> recorded = f(copies);
     for (const Var<T>& result : recorded) results.push_back(result.detach());
-    for (Var<T>& leaf : detail::captured_leaves(scratch, copies)) all.push_back(std::move(leaf));
+    for (Var<T>& captured : detail::captured_variables(scratch, copies)) all.push_back(std::move(captured));
   }
   return apply_all<T>(std::make_unique<detail::Checkpoint<T>>(f, inputs.size(), std::move(results)), all);
 }

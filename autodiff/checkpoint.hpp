@@ -13,9 +13,8 @@ template <class T>
 using MultiFunction = std::function<std::vector<Var<T>>(const std::vector<Var<T>>&)>;
 
 /// f(inputs), of which only the inputs and results are kept: backward computes f again (Griewank and Walther 2000).
-/// f must give the same results every time. It may use leaves that it captured (parameters), but variables that were
-/// computed must be passed as inputs.
-/// @throws GraphError where f captured a computed variable
+/// f must give the same results every time, and what it refers to must live until then. It may use variables that it
+/// captured (by value): leaves as well as computed ones get their gradients.
 template <class T>
 std::vector<Var<T>> checkpoint(const MultiFunction<T>& f, const std::vector<Var<T>>& inputs);
 template <class T>

@@ -108,7 +108,7 @@ void Sweep::set_targets(std::span<Node* const> roots, std::span<Node* const> tar
   const std::uint32_t reached = next_mark.fetch_add(2);
   needed_mark_ = reached + 1;
   for (Node* target : targets) {
-    if (boundary(target))
+    if (options_.stop_at_targets || boundary(target))
       leaf_entry(target);
     else if (!target->is_target)
       target->is_target = true, targets_.push_back(target);
@@ -129,13 +129,13 @@ void Sweep::set_targets(std::span<Node* const> roots, std::span<Node* const> tar
     if (node->mark != reached) continue;
     --waiting;
     order.push_back(node);
-    if (node->graph_freed || (options_.stop_at_targets && node->is_target)) continue;
+    if (node->graph_freed) continue;
     for (std::size_t i = 0; i < node->input_count; ++i)
       if (node->inputs[i].node->requires_grad) reach(node->inputs[i].node);
   }
   for (auto node = order.rbegin(); node != order.rend(); ++node) {
     bool needed = (*node)->is_target;
-    if (!(*node)->graph_freed && !(options_.stop_at_targets && needed))
+    if (!(*node)->graph_freed)
       for (std::size_t i = 0; i < (*node)->input_count && !needed; ++i) needed = wants((*node)->inputs[i].node);
     if (needed) (*node)->mark = needed_mark_;
   }
@@ -222,7 +222,6 @@ void Sweep::process(Node* node) {
     ~Done() { sweep.drop_pending(node); }
   } done{*this, node};
   keep_result(node);
-  if (options_.stop_at_targets && node->is_target) return;
   if (restricted_ && !node->graph_freed &&
       std::none_of(node->inputs, node->inputs + node->input_count, [&](const Edge& edge) { return wants(edge.node); }))
     return;

@@ -21,7 +21,8 @@ void scatter_rows(DType type, void* dense, const Shape& shape, const RowsPiece& 
 struct SweepOptions {
   bool retain_graph = false;
   bool create_graph = false;
-  /// Take the targets for leaves, whatever they were computed from.
+  /// Take the targets for leaves, whatever they were computed from. The sweep then leaves no trace in them: another one
+  /// may be under way that passes through them.
   bool stop_at_targets = false;
 };
 
@@ -62,7 +63,9 @@ class Sweep {
     std::vector<RowsPiece> rows;
   };
 
-  bool boundary(const Node* node) const noexcept { return !node->recorded || node->tape != tape_; }
+  bool boundary(const Node* node) const noexcept {
+    return !node->recorded || node->tape != tape_ || (options_.stop_at_targets && leaf_index_.contains(node));
+  }
   bool pending(const Node* node) const noexcept;
   /// Notes that a recorded node gets a gradient, and keeps it alive until its turn.
   void await(Node* node);

@@ -3,3 +3,4 @@
 #include <tapestry/graph/initializers.hpp>
 #include <tapestry/graph/module.hpp>
 #include <tapestry/graph/safetensors.hpp>
+#include <tapestry/graph/unroll.hpp>
