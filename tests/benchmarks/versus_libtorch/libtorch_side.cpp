@@ -1,17 +1,18 @@
-#include <torch/torch.h>
+#include "libtorch_side.hpp"
 
-#include <map>
 #include <memory>
 
-#include "workload.hpp"
-
 namespace versus {
-namespace {
 
 using torch::Tensor;
 
-Tensor leaf(at::IntArrayRef shape, const std::vector<float>& values, bool requires_grad = true) {
+Tensor leaf(at::IntArrayRef shape, const std::vector<float>& values, bool requires_grad) {
   return torch::tensor(values).reshape(shape).clone().requires_grad_(requires_grad);
+}
+
+std::vector<float> gradient_of(const Tensor& parameter, bool transposed) {
+  const Tensor gradient = transposed ? parameter.grad().t().contiguous() : parameter.grad().contiguous();
+  return {gradient.data_ptr<float>(), gradient.data_ptr<float>() + gradient.numel()};
 }
 
 Side side(std::vector<Tensor> parameters, std::function<Tensor()> loss) {
@@ -23,112 +24,11 @@ Side side(std::vector<Tensor> parameters, std::function<Tensor()> loss) {
     last->backward();
   };
   out.result = [parameters, last] {
-    std::vector<float> all{last->item<float>()};
-    for (const Tensor& parameter : parameters) {
-      const Tensor gradient = parameter.grad().contiguous();
-      all.insert(all.end(), gradient.data_ptr<float>(), gradient.data_ptr<float>() + gradient.numel());
-    }
+    std::vector<std::vector<float>> all{{last->item<float>()}};
+    for (const Tensor& parameter : parameters) all.push_back(gradient_of(parameter, false));
     return all;
   };
   return out;
-}
-
-// The forward recursion in log space.
-Side chain(std::int64_t batch, std::int64_t steps, std::int64_t states) {
-  const Tensor unary = leaf({batch, steps, states}, normals("unary", batch * steps * states));
-  const Tensor transitions = leaf({states, states}, normals("transitions", states * states, 0.1f));
-  const Tensor y = torch::tensor(labels("states", batch * steps, states)).reshape({batch, steps});
-  return side({unary, transitions}, [=] {
-    const auto u = unary.unbind(1);
-    Tensor alpha = u[0];
-    for (std::size_t t = 1; t < u.size(); ++t)
-      alpha = torch::logsumexp(alpha.unsqueeze(2) + transitions.unsqueeze(0), 1) + u[t];
-    const Tensor score = unary.gather(2, y.unsqueeze(2)).squeeze(2).sum(1) +
-                         transitions.index({y.slice(1, 0, steps - 1), y.slice(1, 1, steps)}).sum(1);
-    return (torch::logsumexp(alpha, 1) - score).mean();
-  });
-}
-
-Side grid_mean_field() {
-  const std::int64_t H = 128, W = 128, K = 8;
-  const Tensor unary = leaf({1, K, H, W}, normals("unary", K * H * W));
-  const Tensor compatibility = leaf({K, K}, normals("compatibility", K * K, 0.3f));
-  return side({unary, compatibility}, [=] {
-    Tensor q = torch::softmax(unary, 1);
-    for (int i = 0; i < 10; ++i) {
-      const Tensor p = torch::constant_pad_nd(q, {1, 1, 1, 1});
-      const Tensor sum = p.slice(2, 0, H).slice(3, 1, W + 1) + p.slice(2, 2, H + 2).slice(3, 1, W + 1) +
-                         p.slice(2, 1, H + 1).slice(3, 0, W) + p.slice(2, 1, H + 1).slice(3, 2, W + 2);
-      q = torch::softmax(unary + compatibility.mm(sum.view({K, -1})).view({1, K, H, W}), 1);
-    }
-    return q.log().select(1, 0).sum();
-  });
-}
-
-Side grid_belief_propagation() {
-  const int N = 64, K = 4;
-  const Tensor unary = leaf({N, N, K}, normals("unary", N * N * K));
-  const Tensor pair = leaf({K, K}, normals("pair", K * K, 0.3f));
-  return side({unary, pair}, [=] {
-    const auto shift = [&](const Tensor& m, int dim, int direction) {
-      const Tensor edge = torch::zeros_like(m.slice(dim, 0, 1));
-      return direction > 0 ? torch::cat({edge, m.slice(dim, 0, N - 1)}, dim)
-                           : torch::cat({m.slice(dim, 1, N), edge}, dim);
-    };
-    const auto message = [&](const Tensor& cavity, const Tensor& potential) {
-      const Tensor m = torch::logsumexp(cavity.unsqueeze(3) + potential, 2);
-      return m - torch::logsumexp(m, 2, true);
-    };
-    Tensor right = torch::zeros({N, N, K}), left = right, down = right, up = right;
-    for (int i = 0; i < 10; ++i) {
-      const Tensor belief = unary + right + left + down + up;
-      const Tensor r = shift(message(belief - left, pair), 1, 1), l = shift(message(belief - right, pair.t()), 1, -1);
-      const Tensor d = shift(message(belief - up, pair), 0, 1), u = shift(message(belief - down, pair.t()), 0, -1);
-      right = r, left = l, down = d, up = u;
-    }
-    return torch::log_softmax(unary + right + left + down + up, 2).select(2, 0).sum();
-  });
-}
-
-Side elementwise_chain() {
-  const Tensor x = leaf({1000000}, uniforms("x", 1000000));
-  return side({x}, [=] { return torch::tanh(torch::sigmoid(x) * x + torch::exp(x)).sum(); });
-}
-
-const std::map<std::string, Side (*)()>& table() {
-  static const std::map<std::string, Side (*)()> all = {
-      {"chain_crf_b32_t50_k25", [] { return chain(32, 50, 25); }},
-      {"chain_crf_b8_t25_k9", [] { return chain(8, 25, 9); }},
-      {"grid_mf_128_k8_it10", grid_mean_field},
-      {"grid_lbp_64_k4_it10", grid_belief_propagation},
-      {"scalar_ops_1000",
-       [] {
-         const Tensor x = leaf({1}, uniforms("x", 1));
-         return side({x}, [=] {
-           Tensor y = x;
-           for (int i = 0; i < 500; ++i) {
-             y = y * x;
-             y = y + x;
-           }
-           return y;
-         });
-       }},
-      {"eltwise_1M_chain5", elementwise_chain},
-      {"eltwise_1M_chain5_lambda", elementwise_chain},
-      {"bmm_64x64x64",
-       [] {
-         const Tensor a = leaf({64, 64, 64}, normals("a", 64 * 64 * 64));
-         const Tensor b = leaf({64, 64, 64}, normals("b", 64 * 64 * 64), false);
-         return side({a}, [=] { return a.bmm(b).sum(); });
-       }},
-  };
-  return all;
-}
-
-}  // namespace
-
-Side libtorch_side(const std::string& workload) {
-  return table().at(workload)();
 }
 
 void set_libtorch_threads(int count) {

@@ -4,7 +4,8 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
+#include <functional>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -29,17 +30,28 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// Largest difference over the largest value, of the loss and of all gradients.
-double disagreement(const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() != b.size() || a.empty()) return INFINITY;
-  double largest = 0, difference = 0;
-  for (std::size_t i = 1; i < a.size(); ++i) {
-    largest = std::max(largest, static_cast<double>(std::abs(b[i])));
-    difference = std::max(difference, static_cast<double>(std::abs(a[i] - b[i])));
+// The largest difference over the largest value, of the loss or of a parameter's gradient, whichever is worst.
+double disagreement(const std::vector<std::vector<float>>& ours, const std::vector<std::vector<float>>& theirs) {
+  if (ours.size() != theirs.size() || ours.empty()) return INFINITY;
+  double worst = 0;
+  for (std::size_t k = 0; k < ours.size(); ++k) {
+    if (ours[k].size() != theirs[k].size()) return INFINITY;
+    double largest = 1e-30, difference = 0;
+    for (std::size_t i = 0; i < ours[k].size(); ++i) {
+      const double a = ours[k][i], b = theirs[k][i];
+      if (!std::isfinite(a) || !std::isfinite(b)) return INFINITY;
+      largest = std::max(largest, std::abs(b));
+      difference = std::max(difference, std::abs(a - b));
+    }
+    worst = std::max(worst, difference / largest);
   }
-  const double loss = std::abs(a[0] - b[0]) / std::max(1e-30, static_cast<double>(std::abs(b[0])));
-  const double gradients = largest > 0 ? difference / largest : difference;
-  return std::isfinite(loss + gradients) ? std::max(loss, gradients) : INFINITY;
+  return worst;
+}
+
+versus::Workloads joined(std::initializer_list<versus::Workloads> families) {
+  versus::Workloads all;
+  for (const versus::Workloads& family : families) all.insert(all.end(), family.begin(), family.end());
+  return all;
 }
 
 struct Row {
@@ -105,14 +117,23 @@ int main(int argc, char** argv) {
   bool agree = true;
   std::vector<Row> rows;
   std::printf("%-28s %8s %14s %14s %8s\n", "workload", "threads", "tapestry us", "libtorch us", "ratio");
-  for (const std::string& name : versus::workloads()) {
+  const versus::Workloads all_ours = joined({versus::tapestry_networks(), versus::tapestry_generative_models(),
+                                             versus::tapestry_graphical_models(), versus::tapestry_operations()});
+  const versus::Workloads all_theirs = joined({versus::libtorch_networks(), versus::libtorch_generative_models(),
+                                               versus::libtorch_graphical_models(), versus::libtorch_operations()});
+  for (std::size_t i = 0; i < all_ours.size(); ++i) {
+    const std::string& name = all_ours[i].name;
+    if (name != all_theirs.at(i).name) {
+      std::fprintf(stderr, "versus_libtorch: the sides' workloads differ: %s and %s\n", name.c_str(),
+                   all_theirs[i].name.c_str());
+      return 2;
+    }
     if (!filter.empty() && name.find(filter) == std::string::npos) continue;
     for (const int threads : {1, 2}) {
       versus::set_tapestry_threads(threads);
       versus::set_libtorch_threads(threads);
-      Side ours = versus::tapestry_side(name), theirs = versus::libtorch_side(name);
-      ours.step();
-      theirs.step();
+      Side ours = all_ours[i].make(), theirs = all_theirs[i].make();
+      for (Side* side : {&ours, &theirs}) (side->comparable_step ? side->comparable_step : side->step)();
       const double difference = disagreement(ours.result(), theirs.result());
       if (!(difference < 1e-3)) {
         std::printf("%-28s %8d loss or gradients differ by %.2e\n", name.c_str(), threads, difference);

@@ -10,9 +10,17 @@ namespace versus {
 /// One training step of a workload on one of the two sides.
 struct Side {
   std::function<void()> step;
-  /// The loss and all gradients of the step that was run last.
-  std::function<std::vector<float>()> result;
+  /// The loss, and the gradient of each parameter, of the step that was run last.
+  std::function<std::vector<std::vector<float>>()> result;
+  /// The same step with given random numbers, where `step` draws its own: for the comparison of the two sides.
+  std::function<void()> comparable_step = nullptr;
 };
+
+struct Workload {
+  std::string name;
+  Side (*make)();
+};
+using Workloads = std::vector<Workload>;
 
 /// Both sides build their inputs from these, so that they are the same: standard normal or uniform numbers, or labels
 /// below n, fixed by a name.
@@ -20,10 +28,15 @@ std::vector<float> normals(const std::string& name, std::int64_t count, float sc
 std::vector<float> uniforms(const std::string& name, std::int64_t count);
 std::vector<std::int64_t> labels(const std::string& name, std::int64_t count, std::int64_t n);
 
-/// The names in the order of the report.
-std::vector<std::string> workloads();
-Side tapestry_side(const std::string& workload);
-Side libtorch_side(const std::string& workload);
+/// Each family has the same names in the same order on both sides.
+Workloads tapestry_operations();
+Workloads tapestry_graphical_models();
+Workloads tapestry_networks();
+Workloads tapestry_generative_models();
+Workloads libtorch_operations();
+Workloads libtorch_graphical_models();
+Workloads libtorch_networks();
+Workloads libtorch_generative_models();
 
 void set_tapestry_threads(int count);
 void set_libtorch_threads(int count);
