@@ -2,17 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include <tapestry/autodiff/error.hpp>
 
 namespace tapestry::detail {
-namespace {
-
-constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
-
-}  // namespace
 
 ClusterMeanField::ClusterMeanField(const std::vector<std::int64_t>& cardinalities,
                                    std::vector<std::vector<std::int64_t>> scopes, std::vector<const double*> tables,
