@@ -2,6 +2,22 @@
 
 #include <tapestry/models/crf/chain_tagger.hpp>
 #include <tapestry/models/crf/indicator_chain.hpp>
+#include <tapestry/models/layers/attention.hpp>
+#include <tapestry/models/layers/convolution.hpp>
+#include <tapestry/models/layers/dropout.hpp>
+#include <tapestry/models/layers/embedding.hpp>
+#include <tapestry/models/layers/linear.hpp>
+#include <tapestry/models/layers/normalization.hpp>
+#include <tapestry/models/layers/pooling.hpp>
+#include <tapestry/models/layers/recurrent.hpp>
+#include <tapestry/models/layers/sequential.hpp>
+#include <tapestry/models/networks/lenet.hpp>
+#include <tapestry/models/networks/mlp.hpp>
+#include <tapestry/models/networks/perceptron.hpp>
+#include <tapestry/models/networks/regression.hpp>
+#include <tapestry/models/report/picture.hpp>
+#include <tapestry/models/report/plot.hpp>
+#include <tapestry/models/report/report.hpp>
 #include <tapestry/models/training/lbfgs.hpp>
 #include <tapestry/models/training/log.hpp>
 #include <tapestry/models/training/optimizer.hpp>
