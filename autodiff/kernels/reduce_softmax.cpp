@@ -3,27 +3,11 @@
 namespace tapestry::detail::TAPESTRY_ARCH {
 namespace {
 
-/// x - largest, 0 where both are the same infinity.
-template <class P>
-TAPESTRY_INLINE P below(const P& x, const P& largest) {
-  return select(x == largest, 0, x - largest);
-}
-
 enum class Output { logsumexp, softmax, log_softmax };
 
 template <class T>
 TAPESTRY_INLINE T scalar_log(T x) {
   return vlog(splat<T>(x))[0];
-}
-
-template <class T>
-TAPESTRY_INLINE T largest_of_row(const T* x, std::size_t n) {
-  Pack<T, 4> s = splat_pack<T, 4>(-infinity<T>);
-  std::size_t i = 0;
-  for (; i + s.size <= n; i += s.size) s = select(s > load_pack<T, 4>(x + i), s, load_pack<T, 4>(x + i));
-  Vec<T> one = vmax<T>(vmax<T>(s.v[0], s.v[1]), vmax<T>(s.v[2], s.v[3]));
-  for (; i < n; i += lanes<T>) one = vmax<T>(one, load_partial<T>(x + i, n - i, -infinity<T>));
-  return horizontal_max<T>(one);
 }
 
 template <class T, Output output>

@@ -36,24 +36,8 @@ const detail::ElementwiseKernels<T>& table() {
   return detail::kernels<detail::ElementwiseKernels<T>>();
 }
 
-template <class T>
-Var<T> activated(const Var<T>& z, Activation activation) {
-  switch (activation) {
-    case Activation::relu:
-      return relu(z);
-    case Activation::sigmoid:
-      return sigmoid(z);
-    case Activation::tanh:
-      return tanh(z);
-    case Activation::softplus:
-      return softplus(z);
-    case Activation::none:
-      break;
-  }
-  return z;
-}
-
-// Only activations whose derivative follows from their value: the sum before them is not kept.
+// The derivative of every activation follows from its value: the sum before it is not kept. Without a bias there are
+// two inputs.
 template <class T>
 class Linear final : public Operation<T> {
   using typename Operation<T>::Shapes;
@@ -63,10 +47,11 @@ class Linear final : public Operation<T> {
 
   std::string_view name() const override { return "linear"; }
   Shape shape(const Shapes& in, int) const override {
-    const Shape &x = in[0], &w = in[1], &b = in[2];
+    const Shape &x = in[0], &w = in[1];
     if (x.rank() < 1 || w.rank() != 2 || x.back() != w[0])
       fail<ShapeError>("linear", "inner dimensions differ: ", x, " x ", w);
-    if (b.rank() != 1 || b[0] != w[1]) fail<ShapeError>("linear", "a bias of shape ", b, " does not fit a weight ", w);
+    if (in.size() > 2 && in[2] != Shape{w[1]})
+      fail<ShapeError>("linear", "a bias of shape ", in[2], " does not fit a weight ", w);
     Shape out = x;
     out[out.rank() - 1] = w[1];
     return out;
@@ -76,15 +61,18 @@ class Linear final : public Operation<T> {
   }
 
   void forward(Forward<T>& c) override {
-    const auto x = c.input(0), w = c.input(1), b = c.input(2);
+    const auto x = c.input(0), w = c.input(1);
+    const T* bias = c.inputs() > 2 ? c.input(2).data : nullptr;
     const auto y = c.output();
     const Int in = w.shape[0], out = w.shape[1], rows = rows_in(y.shape);
     detail::gemm(false, false, rows, out, in, T(1), x.data, in, w.data, out, T(0), y.data, out);
+    if (bias == nullptr && activation_ == Activation::none) return;
     const auto add = table<T>().binary[static_cast<int>(detail::Binary::add)];
     const auto n = static_cast<std::size_t>(out);
     detail::parallel_for(rows, rows_of(chunk_elements, out), [&](Int begin, Int end) {
       for_blocks(begin, end, out, [&](Int first, Int last) {
-        for (Int i = first; i < last; ++i) add(y.data + i * out, 1, b.data, 1, y.data + i * out, n);
+        if (bias != nullptr)
+          for (Int i = first; i < last; ++i) add(y.data + i * out, 1, bias, 1, y.data + i * out, n);
         T* block = y.data + first * out;
         if (activation_ != Activation::none)
           table<T>().unary[kernel()](block, block, static_cast<std::size_t>((last - first) * out));
@@ -120,7 +108,7 @@ class Linear final : public Operation<T> {
       const Int rows = rows_in(gz.shape());
       c.add(1, matmul(reshape(c.input(0), Shape{rows, w[0]}), reshape(gz, Shape{rows, w[1]}), {.transpose_a = true}));
     }
-    if (c.wants(2)) c.add(2, gz);
+    if (c.inputs() > 2 && c.wants(2)) c.add(2, gz);
   }
 
   std::vector<Var<T>> jvp(Jvp<T>& c) override {
@@ -128,7 +116,7 @@ class Linear final : public Operation<T> {
     const auto add = [&](const Var<T>& term) { sum = sum.defined() ? sum + term : term; };
     if (c.has_tangent(0)) add(matmul(c.tangent(0), c.input(1)));
     if (c.has_tangent(1)) add(matmul(c.input(0), c.tangent(1)));
-    if (c.has_tangent(2)) {
+    if (c.inputs() > 2 && c.has_tangent(2)) {
       Shape shape = c.input(0).shape();
       shape[shape.rank() - 1] = c.input(1).shape()[1];
       add(broadcast_to(c.tangent(2), shape));
@@ -144,9 +132,10 @@ class Linear final : public Operation<T> {
   }
   int kernel() const {
     using detail::Unary;
-    return static_cast<int>(activation_ == Activation::relu      ? Unary::relu
-                            : activation_ == Activation::sigmoid ? Unary::sigmoid
-                                                                 : Unary::tanh);
+    return static_cast<int>(activation_ == Activation::relu       ? Unary::relu
+                            : activation_ == Activation::sigmoid  ? Unary::sigmoid
+                            : activation_ == Activation::softplus ? Unary::softplus
+                                                                  : Unary::tanh);
   }
 
   Var<T> slope(const Var<T>& y) const {
@@ -157,6 +146,8 @@ class Linear final : public Operation<T> {
         return y * (T(1) - y);
       case Activation::tanh:
         return T(1) - square(y);
+      case Activation::softplus:
+        return -expm1(-y);
       default:
         return Var<T>(T(1));
     }
@@ -165,7 +156,7 @@ class Linear final : public Operation<T> {
   // The gradient of the sum before the activation, and of the bias: in one pass, by chunks whose sums are added in
   // their order.
   void before_activation(Backward<T>& c, const Array<const T>& g, Int rows, Int out, T* gz) {
-    const bool inner = activation_ != Activation::none, bias = c.wants(2);
+    const bool inner = activation_ != Activation::none, bias = c.inputs() > 2 && c.wants(2);
     if (!inner && !bias) return;
     const T* y = inner ? c.output().data : nullptr;
     const Int grain = rows_of(chunk_elements, out), chunks = (rows + grain - 1) / grain;
@@ -177,8 +168,7 @@ class Linear final : public Operation<T> {
       for_blocks(begin, end, out, [&](Int first, Int last) {
         const T* from = g.data + first * out;
         if (inner) {
-          table<T>().unary_backward[kernel()](from, nullptr, y + first * out, gz + first * out,
-                                              static_cast<std::size_t>((last - first) * out), false);
+          through_activation(from, y + first * out, gz + first * out, static_cast<std::size_t>((last - first) * out));
           from = gz + first * out;
         }
         if (bias)
@@ -190,6 +180,17 @@ class Linear final : public Operation<T> {
     for (Int chunk = 0; chunk < chunks; ++chunk) table<T>().accumulate(sums.data() + chunk * out, total, n);
   }
 
+  // gz = g f'(z), from y = f(z).
+  void through_activation(const T* g, const T* y, T* gz, std::size_t n) const {
+    using detail::Unary;
+    const auto& t = table<T>();
+    if (activation_ != Activation::softplus) return t.unary_backward[kernel()](g, nullptr, y, gz, n, false);
+    t.unary[static_cast<int>(Unary::negative)](y, gz, n);
+    t.unary[static_cast<int>(Unary::expm1)](gz, gz, n);
+    t.unary[static_cast<int>(Unary::negative)](gz, gz, n);
+    t.binary[static_cast<int>(detail::Binary::multiply)](g, 1, gz, 1, gz, n);
+  }
+
   Activation activation_;
 };
 
@@ -197,16 +198,12 @@ class Linear final : public Operation<T> {
 
 template <class T>
 Var<T> linear(const Var<T>& x, const Var<T>& weight, const Var<T>& bias, Activation activation) {
-  const bool fused = activation != Activation::softplus;
-  const Var<T> y = record(std::make_unique<Linear<T>>(fused ? activation : Activation::none), x, weight, bias);
-  return fused ? y : activated(y, activation);
+  return record(std::make_unique<Linear<T>>(activation), x, weight, bias);
 }
 
 template <class T>
 Var<T> linear(const Var<T>& x, const Var<T>& weight, Activation activation) {
-  if (x.rank() < 1 || weight.rank() != 2 || x.shape().back() != weight.shape()[0])
-    fail<ShapeError>("linear", "inner dimensions differ: ", x.shape(), " x ", weight.shape());
-  return activated(matmul(x, weight), activation);
+  return record(std::make_unique<Linear<T>>(activation), x, weight);
 }
 
 #define TAPESTRY_INSTANTIATE(T)                                                    \

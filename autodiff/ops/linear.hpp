@@ -12,7 +12,7 @@ enum class Activation { none, relu, sigmoid, tanh, softplus };
 template <class T>
 Var<T> linear(const Var<T>& x, const Var<T>& weight, const Var<T>& bias, Activation activation = Activation::none);
 
-/// The same without a bias.
+/// The same without a bias, also in one operation.
 template <class T>
 Var<T> linear(const Var<T>& x, const Var<T>& weight, Activation activation = Activation::none);
 

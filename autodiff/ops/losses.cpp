@@ -1,97 +1,91 @@
 #include <tapestry/autodiff/ops/losses.hpp>
 
 #include <algorithm>
+#include <limits>
 
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
 #include <tapestry/autodiff/ops/indexing.hpp>
+#include <tapestry/autodiff/ops/loss_reduction.hpp>
 #include <tapestry/autodiff/ops/masking.hpp>
-#include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
-#include <tapestry/autodiff/ops/softmax.hpp>
 
 namespace tapestry {
 namespace {
 
+// The labels as positions along the last axis of the scores x: [..., 1].
 template <class T>
-Var<T> reduced(const Var<T>& losses, Reduction reduction) {
-  switch (reduction) {
-    case Reduction::mean:
-      return mean(losses);
-    case Reduction::sum:
-      return sum(losses);
-    case Reduction::none:
-      break;
-  }
-  return losses;
-}
-
-// The element of the last axis that each label names.
-template <class T>
-Var<T> picked(const char* operation, const Var<T>& x, const Indices& labels) {
-  Shape expected = x.shape();
-  if (expected.rank() > 0) expected.erase(expected.rank() - 1);
-  if (x.rank() == 0 || labels.shape() != expected)
+Indices positions(const char* operation, const Var<T>& x, const Indices& labels) {
+  Shape column = x.shape();
+  if (column.rank() > 0) column.erase(column.rank() - 1);
+  if (x.rank() == 0 || labels.shape() != column)
     fail<ShapeError>(operation, "labels of shape ", labels.shape(), " for scores of shape ", x.shape());
   for (std::int64_t i = 0; i < labels.size(); ++i)
     if (labels[i] < 0 || labels[i] >= x.shape().back())
       fail<IndexError>(operation, "label ", labels[i], " at position ", i, " where there are ", x.shape().back(),
                        " classes");
-  Shape column = expected;
   column.push_back(1);
-  IndexTensor positions = empty_tensor<std::int64_t>(column);
-  std::copy_n(labels.data(), labels.size(), positions.data());
-  return reshape(take_along_axis(x, Indices(std::move(positions)), -1), expected);
+  IndexTensor out = empty_tensor<std::int64_t>(column);
+  std::copy_n(labels.data(), labels.size(), out.data());
+  return Indices(std::move(out));
+}
+
+// The scores less that of the label, and -inf for the label itself: [..., classes].
+template <class T>
+Var<T> beyond_label(const char* operation, const Var<T>& scores, const Indices& labels) {
+  const Indices places = positions(operation, scores, labels);
+  const Var<T> never = Var<T>::filled(places.shape(), -std::numeric_limits<T>::infinity());
+  return put_along_axis(scores - take_along_axis(scores, places, -1), places, never, -1);
 }
 
 }  // namespace
 
 template <class T>
-Var<T> cross_entropy(const Var<T>& logits, const Indices& labels, Reduction reduction) {
-  return reduced(-picked("cross_entropy", log_softmax(logits), labels), reduction);
-}
-
-template <class T>
 Var<T> negative_log_likelihood(const Var<T>& log_probabilities, const Indices& labels, Reduction reduction) {
-  return reduced(-picked("negative_log_likelihood", log_probabilities, labels), reduction);
+  const Indices places = positions("negative_log_likelihood", log_probabilities, labels);
+  return detail::reduced(-reshape(take_along_axis(log_probabilities, places, -1), labels.shape()), reduction);
 }
 
 template <class T>
-Var<T> binary_cross_entropy_with_logits(const Var<T>& logits, const Var<T>& targets, Reduction reduction) {
-  return reduced(softplus(logits) - targets * logits, reduction);
+Var<T> multiclass_margin(const Var<T>& scores, const Indices& labels, std::type_identity_t<T> margin, int power,
+                         Reduction reduction) {
+  if (power != 1 && power != 2) fail("multiclass_margin", "a power of ", power, " instead of 1 or 2");
+  const Var<T> excess = relu(beyond_label("multiclass_margin", scores, labels) + margin);
+  return detail::reduced(sum(power == 1 ? excess : square(excess), {-1}), reduction);
 }
 
 template <class T>
-Var<T> squared_error(const Var<T>& x, const Var<T>& target, Reduction reduction) {
-  return reduced(square(x - target), reduction);
+Var<T> multiclass_hinge(const Var<T>& scores, const Indices& labels, std::type_identity_t<T> margin,
+                        Reduction reduction) {
+  return detail::reduced(relu(max(beyond_label("multiclass_hinge", scores, labels), {-1}) + margin), reduction);
 }
 
 template <class T>
-Var<T> huber(const Var<T>& x, const Var<T>& target, std::type_identity_t<T> delta, Reduction reduction) {
-  if (!(delta > 0)) fail("huber", "delta of ", delta);
-  const Var<T> size = abs(x - target), inner = minimum(size, Var<T>(delta));
-  return reduced(inner * (size - T(0.5) * inner), reduction);
+Var<T> margin_ranking(const Var<T>& a, const Var<T>& b, const Var<T>& order, std::type_identity_t<T> margin,
+                      Reduction reduction) {
+  return detail::reduced(relu(margin - order * (a - b)), reduction);
 }
 
 template <class T>
-Var<T> hinge(const Var<T>& x, const Var<T>& targets, Reduction reduction) {
-  return reduced(relu(T(1) - targets * x), reduction);
+Var<T> triplet(const Var<T>& anchor, const Var<T>& positive, const Var<T>& negative, std::type_identity_t<T> margin,
+               Reduction reduction) {
+  const Var<T> near = norm(anchor - positive, 2, {-1}), far = norm(anchor - negative, 2, {-1});
+  return detail::reduced(relu(near - far + margin), reduction);
 }
 
 template <class T>
 Var<T> kl_divergence(const Var<T>& log_p, const Var<T>& log_q, Reduction reduction) {
   const Var<T> p = exp(log_p), zero = equal(p, Var<T>(T(0)));
-  return reduced(sum(where(zero, Var<T>(T(0)), p * (log_p - log_q)), {-1}), reduction);
+  return detail::reduced(sum(where(zero, Var<T>(T(0)), p * (log_p - log_q)), {-1}), reduction);
 }
 
-#define TAPESTRY_INSTANTIATE(T)                                                              \
-  template Var<T> cross_entropy(const Var<T>&, const Indices&, Reduction);                   \
-  template Var<T> negative_log_likelihood(const Var<T>&, const Indices&, Reduction);         \
-  template Var<T> binary_cross_entropy_with_logits(const Var<T>&, const Var<T>&, Reduction); \
-  template Var<T> squared_error(const Var<T>&, const Var<T>&, Reduction);                    \
-  template Var<T> huber(const Var<T>&, const Var<T>&, std::type_identity_t<T>, Reduction);   \
-  template Var<T> hinge(const Var<T>&, const Var<T>&, Reduction);                            \
+#define TAPESTRY_INSTANTIATE(T)                                                                                    \
+  template Var<T> negative_log_likelihood(const Var<T>&, const Indices&, Reduction);                               \
+  template Var<T> multiclass_margin(const Var<T>&, const Indices&, std::type_identity_t<T>, int, Reduction);       \
+  template Var<T> multiclass_hinge(const Var<T>&, const Indices&, std::type_identity_t<T>, Reduction);             \
+  template Var<T> margin_ranking(const Var<T>&, const Var<T>&, const Var<T>&, std::type_identity_t<T>, Reduction); \
+  template Var<T> triplet(const Var<T>&, const Var<T>&, const Var<T>&, std::type_identity_t<T>, Reduction);        \
   template Var<T> kl_divergence(const Var<T>&, const Var<T>&, Reduction);
 TAPESTRY_INSTANTIATE(float)
 TAPESTRY_INSTANTIATE(double)

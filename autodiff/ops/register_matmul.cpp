@@ -28,11 +28,12 @@ Tensor<double> product(const Shape& shape, std::size_t batch, std::size_t m, std
   return out;
 }
 
+// activation(x W + b), or without a third value activation(x W).
 template <class F>
 Tensor<double> affine(const Values& x, F activation) {
-  const std::size_t out = x[2].size();
-  Tensor<double> y = product({2, 3, 5}, 1, 6, out, 4, x[0], {0, 4, 1}, x[1], {0, 5, 1});
-  for (std::size_t i = 0; i < y.size(); ++i) y.data()[i] = activation(y.data()[i] + x[2].data()[i % out]);
+  Tensor<double> y = product({2, 3, 5}, 1, 6, 5, 4, x[0], {0, 4, 1}, x[1], {0, 5, 1});
+  for (std::size_t i = 0; i < y.size(); ++i)
+    y.data()[i] = activation(y.data()[i] + (x.size() > 2 ? x[2].data()[i % 5] : 0));
   return y;
 }
 
@@ -90,20 +91,20 @@ void register_matmul(Registry& r) {
 
   const std::vector<ExampleInput> affine_inputs{uniform_example({2, 3, 4}), uniform_example({4, 5}),
                                                 uniform_example({5})};
-  r.add("linear", affine_inputs, [](const auto& x) { return linear(x[0], x[1], x[2]); }).reference =
-      [](const Values& x) { return affine(x, [](double z) { return z; }); };
-  r.add("linear_relu", affine_inputs, [](const auto& x) {
-     return linear(x[0], x[1], x[2], Activation::relu);
-   }).reference = [](const Values& x) { return affine(x, [](double z) { return z > 0 ? z : 0; }); };
-  r.add("linear_sigmoid", affine_inputs, [](const auto& x) {
-     return linear(x[0], x[1], x[2], Activation::sigmoid);
-   }).reference = [](const Values& x) { return affine(x, [](double z) { return 1 / (1 + std::exp(-z)); }); };
-  r.add("linear_tanh", affine_inputs, [](const auto& x) {
-     return linear(x[0], x[1], x[2], Activation::tanh);
-   }).reference = [](const Values& x) { return affine(x, [](double z) { return std::tanh(z); }); };
-  r.add("linear_softplus", affine_inputs, [](const auto& x) {
-     return linear(x[0], x[1], x[2], Activation::softplus);
-   }).reference = [](const Values& x) { return affine(x, [](double z) { return std::log1p(std::exp(z)); }); };
+  const std::vector<ExampleInput> product_inputs(affine_inputs.begin(), affine_inputs.begin() + 2);
+  const auto add_linear = [&](const std::string& name, Activation activation, auto f) {
+    const auto reference = [f](const Values& x) { return affine(x, f); };
+    r.add(name, affine_inputs, [=](const auto& x) { return linear(x[0], x[1], x[2], activation); }).reference =
+        reference;
+    r.add(name + "_without_bias", product_inputs, [=](const auto& x) {
+       return linear(x[0], x[1], activation);
+     }).reference = reference;
+  };
+  add_linear("linear", Activation::none, [](double z) { return z; });
+  add_linear("linear_relu", Activation::relu, [](double z) { return z > 0 ? z : 0; });
+  add_linear("linear_sigmoid", Activation::sigmoid, [](double z) { return 1 / (1 + std::exp(-z)); });
+  add_linear("linear_tanh", Activation::tanh, [](double z) { return std::tanh(z); });
+  add_linear("linear_softplus", Activation::softplus, [](double z) { return std::log1p(std::exp(z)); });
 }
 
 }  // namespace tapestry::detail

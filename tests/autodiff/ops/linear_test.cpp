@@ -54,7 +54,10 @@ TEST_CASE("linear: value and gradients are those of the composition, in one chun
       for (std::size_t i = 0; i < 3; ++i) check_close(g[i], h[i], 1e-10);
       const auto rule = grad(y, v, seed, {.create_graph = true});
       for (std::size_t i = 0; i < 3; ++i) check_close(g[i], rule[i], 1e-10);
-      check_close(linear(v[0], v[1], activation), composed({v[0], v[1], V(0.0)}, activation), 1e-12);
+      const V plain = linear(v[0], v[1], activation), product = composed({v[0], v[1], V(0.0)}, activation);
+      check_close(plain, product, 1e-12);
+      const auto without = grad(plain, {v[0], v[1]}, seed), as_composed = grad(product, {v[0], v[1]}, seed);
+      for (const std::size_t i : {0, 1}) check_close(without[i], as_composed[i], 1e-10);
     }
 }
 
