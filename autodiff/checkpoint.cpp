@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <unordered_set>
 
 #include <tapestry/autodiff/bundle.hpp>
+#include <tapestry/autodiff/captured_variables.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/sweep.hpp>
@@ -67,7 +67,7 @@ class Checkpoint final : public Operation<T> {
                                            state.node->bundle->slots[static_cast<std::size_t>(k)].pending, false)
                                : NodeRef();
     });
-    const std::vector<NodeRef> found = gradients(roots, seeds, targets, {});
+    const std::vector<NodeRef> found = gradients(roots, seeds, targets, {.stop_at_targets = true});
     for (int i = 0; i < c.inputs(); ++i)
       if (const NodeRef& g = found[static_cast<std::size_t>(i)]; g && c.wants(i))
         state.sweep.add(state.node->inputs[i].node, StorageRef::share(g->value));
@@ -118,21 +118,6 @@ class Checkpoint final : public Operation<T> {
   std::vector<Shape> shapes_;
 };
 
-// What f reads beside its inputs: leaves, and variables that were computed on other tapes.
-template <class T>
-std::vector<Var<T>> captured_variables(const Tape& tape, const std::vector<Var<T>>& inputs) {
-  std::unordered_set<const Node*> seen;
-  for (const Var<T>& x : inputs) seen.insert(x.node());
-  std::vector<Var<T>> out;
-  for (const Node* node = TapeAccess::first(tape); node != nullptr; node = node->next)
-    for (std::size_t i = 0; i < node->input_count; ++i) {
-      Node* input = node->inputs[i].node;
-      if (!input->requires_grad || input->tape == &tape || !seen.insert(input).second) continue;
-      out.emplace_back(NodeRef::share(input));
-    }
-  return out;
-}
-
 }  // namespace
 }  // namespace detail
 
@@ -150,8 +135,13 @@ std::vector<Var<T>> checkpoint(const MultiFunction<T>& f, const std::vector<Var<
       copies.back().set_requires_grad(x.requires_grad());
     }
     const std::vector<Var<T>> recorded = f(copies);
-    for (const Var<T>& result : recorded) results.push_back(result.detach());
-    for (Var<T>& captured : detail::captured_variables(scratch, copies)) all.push_back(std::move(captured));
+    std::vector<detail::NodeRef> from, to;
+    for (const Var<T>& copy : copies) from.push_back(copy.reference());
+    for (const Var<T>& result : recorded) {
+      results.push_back(result.detach());
+      to.push_back(result.reference());
+    }
+    for (detail::NodeRef& node : detail::captured_variables(scratch, from, to)) all.emplace_back(std::move(node));
   }
   return apply_all<T>(std::make_unique<detail::Checkpoint<T>>(f, inputs.size(), std::move(results)), all);
 }

@@ -357,7 +357,7 @@ std::vector<NodeRef> gradients(std::span<Node* const> roots, std::span<const Nod
                                std::span<Node* const> targets, SweepOptions options) {
   Tape* tape = nullptr;
   for (const Node* root : roots)
-    if (root->recorded) tape = root->tape;
+    if (root->recorded && (tape == nullptr || root->tape == &Tape::current())) tape = root->tape;
   std::vector<NodeRef> results;
   Sweep sweep(tape, options);
   sweep.set_targets(roots, targets);

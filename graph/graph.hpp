@@ -1,6 +1,7 @@
 #pragma once
 
 #include <tapestry/graph/initializers.hpp>
+#include <tapestry/graph/fixed_point.hpp>
 #include <tapestry/graph/module.hpp>
 #include <tapestry/graph/safetensors.hpp>
 #include <tapestry/graph/unroll.hpp>

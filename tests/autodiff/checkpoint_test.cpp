@@ -1,5 +1,7 @@
 #include <tapestry/autodiff/checkpoint.hpp>
 
+#include <cmath>
+
 #include <doctest/doctest.h>
 
 #include <tapestry/autodiff/autodiff.hpp>
@@ -41,6 +43,17 @@ TEST_CASE("checkpoint: captured computed variables get their gradients, to secon
   const Vars x = {V(Tensor<double>{0.3, -1.0}), V(Tensor<double>{2.0, 0.7})};
   CHECK_NOTHROW(check_gradients(checked, x, {.order = 2}));
   for (const Function<double>& f : {direct, checked}) CHECK(f(x).item() == direct(x).item());
+}
+
+TEST_CASE("checkpoint: a function may return a captured variable as it is") {
+  const V a = V::filled({2}, 0.5, true), b = exp(a);
+  const MultiFunction<double> f = [b](const Vars& x) { return Vars{x[0] * 2.0, b, x[0]}; };
+  const Vars y = checkpoint(f, {a});
+  const V loss = sum(y[0] * y[1] + y[2]);
+  CHECK(grad(loss, {a}, {.retain_graph = true})[0].value()(0) ==
+        doctest::Approx(2 * std::exp(0.5) * 1.5 + 1).epsilon(1e-15));
+  CHECK(grad(loss, {a}, {.create_graph = true})[0].value()(1) ==
+        doctest::Approx(2 * std::exp(0.5) * 1.5 + 1).epsilon(1e-15));
 }
 
 TEST_CASE("checkpoint: memory of a chain grows with the square root of its length") {
