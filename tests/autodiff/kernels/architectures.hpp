@@ -6,20 +6,25 @@
 #include <cmath>
 #include <limits>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace tapestry::test {
 
+template <class Table>
+struct InstructionSetTable {
+  std::string name;
+  const Table* table;
+};
+
 /// The tables of all instruction sets that this machine runs, with their names.
 template <class Table>
-std::vector<std::pair<std::string, const Table*>> tables() {
-  std::vector<std::pair<std::string, const Table*>> all{{"baseline", &detail::baseline::kernels<Table>()}};
+std::vector<InstructionSetTable<Table>> tables() {
+  std::vector<InstructionSetTable<Table>> all{{"baseline", &detail::baseline::kernels<Table>()}};
 #if defined(__x86_64__)
   if (detail::instruction_set() >= detail::InstructionSet::avx2)
-    all.emplace_back("avx2", &detail::avx2::kernels<Table>());
+    all.push_back({"avx2", &detail::avx2::kernels<Table>()});
   if (detail::instruction_set() >= detail::InstructionSet::avx512)
-    all.emplace_back("avx512", &detail::avx512::kernels<Table>());
+    all.push_back({"avx512", &detail::avx512::kernels<Table>()});
 #endif
   return all;
 }

@@ -178,9 +178,9 @@ void check_accuracy() {
     const std::vector<T> x = inputs(c, 8000);
     std::vector<Real> exact(x.size());
     for (std::size_t i = 0; i < x.size(); ++i) exact[i] = c.exact(x[i]);
-    for (const auto& [name, table] : tables<ElementwiseKernels<T>>()) {
+    for (const auto& isa : tables<ElementwiseKernels<T>>()) {
       std::vector<T> y(x.size());
-      table->unary[int(c.function)](x.data(), y.data(), x.size());
+      isa.table->unary[int(c.function)](x.data(), y.data(), x.size());
       double worst = 0;
       T at = 0;
       for (std::size_t i = 0; i < x.size(); ++i) {
@@ -189,7 +189,7 @@ void check_accuracy() {
         if (std::fabs(Real(y[i]) - exact[i]) <= c.floor) error = 0;
         if (error > worst) worst = error, at = x[i];
       }
-      INFO(name, " ", c.name, std::string(sizeof(T) == 4 ? " float" : " double"), " at ", at);
+      INFO(isa.name, " ", c.name, std::string(sizeof(T) == 4 ? " float" : " double"), " at ", at);
       CHECK(worst <= c.bound);
     }
   }
@@ -209,38 +209,38 @@ TEST_CASE_TEMPLATE("elementwise: polygamma of any order", T, float, double) {
   std::uniform_real_distribution<double> uniform(0.01, 30);
   std::vector<T> x(100), y(100);
   for (T& v : x) v = T(uniform(random));
-  for (const auto& [name, table] : tables<ElementwiseKernels<T>>())
+  for (const auto& isa : tables<ElementwiseKernels<T>>())
     for (int n = 0; n <= 8; ++n) {
-      table->parametric[int(Parametric::polygamma)](x.data(), T(n), T(0), y.data(), x.size());
+      isa.table->parametric[int(Parametric::polygamma)](x.data(), T(n), T(0), y.data(), x.size());
       for (std::size_t i = 0; i < x.size(); ++i) {
         const Real exact = n == 0 ? digamma(x[i]) : polygamma(n, x[i]);
-        INFO(name, " n ", n, " x ", x[i]);
+        INFO(isa.name, " n ", n, " x ", x[i]);
         CHECK(std::fabs(Real(y[i]) - exact) <= 8 * std::numeric_limits<T>::epsilon() * std::fabs(exact) + 2e-15);
       }
     }
 }
 
 TEST_CASE("elementwise: polygamma of negative arguments follows the recurrence") {
-  for (const auto& [name, table] : tables<ElementwiseKernels<double>>())
+  for (const auto& isa : tables<ElementwiseKernels<double>>())
     for (int n = 2; n <= 9; ++n)
       for (double x = -5.35; x < 0; x += 0.31) {
         // psi_n(x + 1) = psi_n(x) + (-1)^n n! x^(-n-1)
         const double at[2] = {x, x + 1};
         double y[2];
-        table->parametric[int(Parametric::polygamma)](at, n, 0, y, 2);
+        isa.table->parametric[int(Parametric::polygamma)](at, n, 0, y, 2);
         const double step = (n % 2 ? -1 : 1) * std::tgamma(n + 1.0) * std::pow(x, -n - 1);
-        INFO(name, " n ", n, " x ", x);
+        INFO(isa.name, " n ", n, " x ", x);
         CHECK(std::fabs(y[1] - y[0] - step) <= 1e-12 * (std::fabs(y[0]) + std::fabs(y[1]) + std::fabs(step)));
       }
 }
 
 TEST_CASE_TEMPLATE("elementwise: the tail of gelu vanishes smoothly", T, float, double) {
-  for (const auto& [name, table] : tables<ElementwiseKernels<T>>())
+  for (const auto& isa : tables<ElementwiseKernels<T>>())
     for (T x = -1; x > -40; x *= T(1.07)) {
       T y;
-      table->unary[int(Unary::gelu)](&x, &y, 1);
+      isa.table->unary[int(Unary::gelu)](&x, &y, 1);
       const Real exact = Real(x) * std::erfc(-Real(x) * std::sqrt(0.5L)) / 2;
-      INFO(name, " x ", x);
+      INFO(isa.name, " x ", x);
       CHECK(std::fabs(y - exact) <=
             (2 + x * x) * std::numeric_limits<T>::epsilon() * std::fabs(exact) + std::numeric_limits<T>::min());
     }

@@ -35,14 +35,14 @@ void copy_slowly(const T* x, T* y, const StridedBox& box, bool accumulate, int a
 }  // namespace
 
 TEST_CASE_TEMPLATE("layout: transposition of all small and some large matrices", T, float, double) {
-  for (const auto& [name, table] : tables<LayoutKernels<T>>())
+  for (const auto& isa : tables<LayoutKernels<T>>())
     for (const std::size_t rows : {0, 1, 3, 4, 5, 16, 19, 70})
       for (const std::size_t columns : {0, 1, 2, 4, 7, 8, 33, 130}) {
-        INFO(name, " ", rows, " ", columns);
+        INFO(isa.name, " ", rows, " ", columns);
         const std::size_t stride_x = columns + 3, stride_y = rows + 2;
         const std::vector<T> x = counting<T>(rows * stride_x);
         std::vector<T> y(columns * stride_y);
-        table->transpose(x.data(), rows, columns, stride_x, y.data(), stride_y);
+        isa.table->transpose(x.data(), rows, columns, stride_x, y.data(), stride_y);
         for (std::size_t c = 0; c < columns; ++c) {
           for (std::size_t r = 0; r < rows; ++r) CHECK(y[c * stride_y + r] == x[r * stride_x + c]);
           CHECK(y[c * stride_y + rows] == 0);
@@ -79,10 +79,10 @@ TEST_CASE_TEMPLATE("layout: copies between random boxes", T, float, double) {
     for (const bool accumulate : {false, true}) {
       std::vector<T> expected(std::size_t(to_size), T(7));
       copy_slowly(x.data() + offset, expected.data(), box, accumulate);
-      for (const auto& [name, table] : tables<LayoutKernels<T>>()) {
+      for (const auto& isa : tables<LayoutKernels<T>>()) {
         std::vector<T> y(std::size_t(to_size), T(7));
-        table->copy(x.data() + offset, y.data(), box, accumulate);
-        INFO(name, " trial ", trial);
+        isa.table->copy(x.data() + offset, y.data(), box, accumulate);
+        INFO(isa.name, " trial ", trial);
         CHECK(y == expected);
       }
     }
@@ -90,41 +90,41 @@ TEST_CASE_TEMPLATE("layout: copies between random boxes", T, float, double) {
 }
 
 TEST_CASE("layout: the gradient of a slice with steps goes back to its places") {
-  for (const auto& [name, table] : tables<LayoutKernels<double>>()) {
-    INFO(name);
+  for (const auto& isa : tables<LayoutKernels<double>>()) {
+    INFO(isa.name);
     // x[1::2, ::-1] of a [4, 3] array
     const double g[] = {1, 2, 3, 4, 5, 6};
     std::vector<double> out(12, 1);
     StridedBox box;
     box.add(2, 3, 6);
     box.add(3, 1, -1);
-    table->copy(g, out.data() + 3 + 2, box, true);
+    isa.table->copy(g, out.data() + 3 + 2, box, true);
     CHECK(out == std::vector<double>{1, 1, 1, 4, 3, 2, 1, 1, 1, 7, 6, 5});
   }
 }
 
 TEST_CASE("layout: an empty box moves nothing") {
-  for (const auto& [name, table] : tables<LayoutKernels<double>>()) {
-    INFO(name);
+  for (const auto& isa : tables<LayoutKernels<double>>()) {
+    INFO(isa.name);
     StridedBox box;
     box.add(3, 0, 0);
     box.add(0, 1, 1);
     double y = 5;
-    table->copy(nullptr, &y, box, false);
+    isa.table->copy(nullptr, &y, box, false);
     CHECK(y == 5);
   }
 }
 
 TEST_CASE_TEMPLATE("layout: gathered and scattered rows", T, float, double) {
-  for (const auto& [name, table] : tables<LayoutKernels<T>>())
+  for (const auto& isa : tables<LayoutKernels<T>>())
     for (const std::size_t inner : {1, 3, 40}) {
-      INFO(name, " ", inner);
+      INFO(isa.name, " ", inner);
       const AxisView v{2, 5, inner};
       const std::vector<std::int64_t> index = {4, 0, 0, 2, 4, 4};
       const std::vector<T> x = counting<T>(2 * 5 * inner);
       std::vector<T> y(2 * 6 * inner), out(2 * 5 * inner, T(1));
-      table->gather(x.data(), v, index.data(), 6, y.data());
-      table->scatter_add(y.data(), index.data(), 6, out.data(), v);
+      isa.table->gather(x.data(), v, index.data(), 6, y.data());
+      isa.table->scatter_add(y.data(), index.data(), 6, out.data(), v);
       const T times[] = {2, 0, 1, 0, 3};
       for (std::size_t o = 0; o < 2; ++o)
         for (std::size_t i = 0; i < inner; ++i) {
@@ -137,14 +137,14 @@ TEST_CASE_TEMPLATE("layout: gathered and scattered rows", T, float, double) {
 }
 
 TEST_CASE_TEMPLATE("layout: one index for each element", T, float, double) {
-  for (const auto& [name, table] : tables<LayoutKernels<T>>()) {
-    INFO(name);
+  for (const auto& isa : tables<LayoutKernels<T>>()) {
+    INFO(isa.name);
     const T x[] = {1, 2, 3, 4, 5, 6};  // [1, 3, 2]
     const std::int64_t index[] = {2, 0, 1, 1, 2, 0, 0, 2};
     T y[8], out[6] = {};
-    table->gather_along(x, {1, 3, 2}, index, 4, y);
+    isa.table->gather_along(x, {1, 3, 2}, index, 4, y);
     CHECK(std::vector<T>(y, y + 8) == std::vector<T>{5, 2, 3, 4, 5, 2, 1, 6});
-    table->scatter_add_along(y, index, 4, out, {1, 3, 2});
+    isa.table->scatter_add_along(y, index, 4, out, {1, 3, 2});
     CHECK(std::vector<T>(out, out + 6) == std::vector<T>{1, 4, 3, 4, 10, 6});
   }
 }

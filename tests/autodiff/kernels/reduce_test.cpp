@@ -82,14 +82,14 @@ void check_close(const std::vector<double>& a, const std::vector<double>& b, dou
 }  // namespace
 
 TEST_CASE_TEMPLATE("reduce: sums, and their accumulation", T, float, double) {
-  for (const auto& [name, table] : tables<ReduceKernels<T>>())
+  for (const auto& isa : tables<ReduceKernels<T>>())
     for (const AxisView v : views) {
-      INFO(name, " ", v.outer, " ", v.axis, " ", v.inner);
+      INFO(isa.name, " ", v.outer, " ", v.axis, " ", v.inner);
       const std::vector<T> x = random_values<T>(size(v), -1, 1, 1), z = random_values<T>(size(v), -1, 1, 2);
       std::vector<T> s(reduced(v)), q(reduced(v), T(2)), p(reduced(v));
-      table->sum(x.data(), v, s.data(), false);
-      table->sum_of_squares(x.data(), v, q.data(), true);
-      table->sum_of_products(x.data(), z.data(), v, p.data(), false);
+      isa.table->sum(x.data(), v, s.data(), false);
+      isa.table->sum_of_squares(x.data(), v, q.data(), true);
+      isa.table->sum_of_products(x.data(), z.data(), v, p.data(), false);
       for_slices<T>(v, x, [&](const std::vector<Real>& slice, std::size_t r) {
         Real sum = 0, squares = 0, products = 0, magnitude = 0;
         for (std::size_t a = 0; a < slice.size(); ++a) {
@@ -103,7 +103,7 @@ TEST_CASE_TEMPLATE("reduce: sums, and their accumulation", T, float, double) {
         CHECK(close<T>(p[r], products, magnitude, 10));
       });
       std::vector<T> back(size(v), T(1));
-      table->expand(s.data(), T(0.5), v, back.data(), true);
+      isa.table->expand(s.data(), T(0.5), v, back.data(), true);
       for (std::size_t r = 0; r < reduced(v); ++r)
         for (std::size_t a = 0; a < v.axis; ++a)
           CHECK(close<T>(back[full_index(v, r, a)], 1 + 0.5L * s[r], 1 + std::fabs(s[r]), 2));
@@ -111,37 +111,37 @@ TEST_CASE_TEMPLATE("reduce: sums, and their accumulation", T, float, double) {
 }
 
 TEST_CASE("reduce: an empty axis gives the identities") {
-  for (const auto& [name, table] : tables<ReduceKernels<double>>())
+  for (const auto& isa : tables<ReduceKernels<double>>())
     for (const AxisView v : {AxisView{2, 0, 1}, AxisView{2, 0, 3}}) {
-      INFO(name);
+      INFO(isa.name);
       std::vector<double> y(reduced(v), 5);
-      table->sum(nullptr, v, y.data(), false);
+      isa.table->sum(nullptr, v, y.data(), false);
       for (const double s : y) CHECK(s == 0);
-      table->product(nullptr, v, y.data());
+      isa.table->product(nullptr, v, y.data());
       for (const double s : y) CHECK(s == 1);
-      table->maximum(nullptr, v, y.data());
+      isa.table->maximum(nullptr, v, y.data());
       for (const double s : y) CHECK(s == -inf);
-      table->logsumexp(nullptr, v, y.data());
+      isa.table->logsumexp(nullptr, v, y.data());
       for (const double s : y) CHECK(s == -inf);
     }
 }
 
 TEST_CASE_TEMPLATE("reduce: products, extrema and where they are", T, float, double) {
-  for (const auto& [name, table] : tables<ReduceKernels<T>>())
+  for (const auto& isa : tables<ReduceKernels<T>>())
     for (const AxisView v : views) {
-      INFO(name, " ", v.outer, " ", v.axis, " ", v.inner);
+      INFO(isa.name, " ", v.outer, " ", v.axis, " ", v.inner);
       std::vector<T> x = random_values<T>(size(v), 0.9, 1.1, 1);
       for (T& e : x) e = std::round(e * 64) / 64;  // so that there are ties
       std::vector<T> p(reduced(v)), high(reduced(v)), low(reduced(v)), g(size(v), T(1));
       std::vector<std::int64_t> at_high(reduced(v)), at_low(reduced(v));
-      table->product(x.data(), v, p.data());
-      table->maximum(x.data(), v, high.data());
-      table->minimum(x.data(), v, low.data());
-      table->argmax(x.data(), v, at_high.data());
-      table->argmin(x.data(), v, at_low.data());
+      isa.table->product(x.data(), v, p.data());
+      isa.table->maximum(x.data(), v, high.data());
+      isa.table->minimum(x.data(), v, low.data());
+      isa.table->argmax(x.data(), v, at_high.data());
+      isa.table->argmin(x.data(), v, at_low.data());
       std::vector<T> share(size(v));
       const std::vector<T> ones(reduced(v), T(1));
-      table->extremum_backward(ones.data(), x.data(), high.data(), v, share.data(), false);
+      isa.table->extremum_backward(ones.data(), x.data(), high.data(), v, share.data(), false);
       for_slices<T>(v, x, [&](const std::vector<Real>& slice, std::size_t r) {
         Real product = 1;
         for (const Real e : slice) product *= e;
@@ -160,35 +160,35 @@ TEST_CASE_TEMPLATE("reduce: products, extrema and where they are", T, float, dou
 }
 
 TEST_CASE("reduce: extrema see every NaN") {
-  for (const auto& [name, table] : tables<ReduceKernels<double>>())
+  for (const auto& isa : tables<ReduceKernels<double>>())
     for (const AxisView v : {AxisView{1, 70, 1}, AxisView{1, 70, 9}})
       for (std::size_t at = 0; at < 70; at += 3) {
         std::vector<double> x = random_values<double>(size(v), -1, 1, 4);
         x[at * v.inner] = x[69 * v.inner] = not_a_number;
         std::vector<double> y(reduced(v));
         std::vector<std::int64_t> index(reduced(v));
-        INFO(name, " at ", at);
-        table->maximum(x.data(), v, y.data());
+        INFO(isa.name, " at ", at);
+        isa.table->maximum(x.data(), v, y.data());
         CHECK(std::isnan(y[0]));
-        table->minimum(x.data(), v, y.data());
+        isa.table->minimum(x.data(), v, y.data());
         CHECK(std::isnan(y[0]));
-        table->argmax(x.data(), v, index.data());
+        isa.table->argmax(x.data(), v, index.data());
         CHECK(index[0] == std::int64_t(at));
         if (v.inner > 1) CHECK(index[1] < 70);
-        table->softmax(x.data(), v, x.data());
+        isa.table->softmax(x.data(), v, x.data());
         CHECK(std::isnan(x[0]));
       }
 }
 
 TEST_CASE_TEMPLATE("reduce: logsumexp and the softmaxes", T, float, double) {
-  for (const auto& [name, table] : tables<ReduceKernels<T>>())
+  for (const auto& isa : tables<ReduceKernels<T>>())
     for (const AxisView v : views) {
-      INFO(name, " ", v.outer, " ", v.axis, " ", v.inner);
+      INFO(isa.name, " ", v.outer, " ", v.axis, " ", v.inner);
       const std::vector<T> x = random_values<T>(size(v), -20, 20, 1);
       std::vector<T> l(reduced(v)), s(size(v)), ls(size(v));
-      table->logsumexp(x.data(), v, l.data());
-      table->softmax(x.data(), v, s.data());
-      table->log_softmax(x.data(), v, ls.data());
+      isa.table->logsumexp(x.data(), v, l.data());
+      isa.table->softmax(x.data(), v, s.data());
+      isa.table->log_softmax(x.data(), v, ls.data());
       for_slices<T>(v, x, [&](const std::vector<Real>& slice, std::size_t r) {
         Real sum = 0;
         for (const Real e : slice) sum += std::exp(e);
@@ -204,17 +204,17 @@ TEST_CASE_TEMPLATE("reduce: logsumexp and the softmaxes", T, float, double) {
 
 TEST_CASE_TEMPLATE("reduce: logsumexp and the softmaxes with infinities", T, float, double) {
   const T i = std::numeric_limits<T>::infinity();
-  for (const auto& [name, table] : tables<ReduceKernels<T>>())
+  for (const auto& isa : tables<ReduceKernels<T>>())
     for (const std::size_t inner : {1, 5})
       for (const std::size_t axis : {3, 80}) {
-        INFO(name, " inner ", inner, " axis ", axis);
+        INFO(isa.name, " inner ", inner, " axis ", axis);
         const AxisView v{1, axis, inner};
         std::vector<T> x(size(v), -i), l(inner), s(size(v)), ls(size(v)), d(size(v), T(3)), g(size(v), T(1));
         const auto run = [&] {
-          table->logsumexp(x.data(), v, l.data());
-          table->softmax(x.data(), v, s.data());
-          table->log_softmax(x.data(), v, ls.data());
-          table->logsumexp_backward(g.data(), x.data(), l.data(), v, d.data(), false);
+          isa.table->logsumexp(x.data(), v, l.data());
+          isa.table->softmax(x.data(), v, s.data());
+          isa.table->log_softmax(x.data(), v, ls.data());
+          isa.table->logsumexp_backward(g.data(), x.data(), l.data(), v, d.data(), false);
         };
         run();
         CHECK(l[0] == -i);
@@ -240,66 +240,65 @@ TEST_CASE_TEMPLATE("reduce: logsumexp and the softmaxes with infinities", T, flo
 }
 
 TEST_CASE("reduce: gradients agree with central differences") {
-  for (const auto& [name, t] : tables<ReduceKernels<double>>())
+  for (const auto& isa : tables<ReduceKernels<double>>())
     for (const AxisView v : {AxisView{2, 5, 1}, AxisView{1, 37, 1}, AxisView{2, 4, 3}, AxisView{1, 3, 18}}) {
-      INFO(name, " ", v.outer, " ", v.axis, " ", v.inner);
-      const auto* table = t;
+      INFO(isa.name, " ", v.outer, " ", v.axis, " ", v.inner);
       const std::size_t n = size(v);
       const std::vector<double> x = random_values<double>(n, -2, 2, 1),
                                 small = random_values<double>(reduced(v), -1, 1, 2),
                                 full = random_values<double>(n, -1, 1, 3);
       std::vector<double> y(n), out(n, 3);
-      table->logsumexp(x.data(), v, y.data());
-      table->logsumexp_backward(small.data(), x.data(), y.data(), v, out.data(), true);
-      check_close(out, slopes(x, small, [&](const double* a, double* b) { table->logsumexp(a, v, b); }), 3, 1e-8);
-      table->product_backward(small.data(), x.data(), v, out.data(), false);
-      check_close(out, slopes(x, small, [&](const double* a, double* b) { table->product(a, v, b); }), 0, 1e-6);
-      table->softmax(x.data(), v, y.data());
-      table->softmax_backward(full.data(), y.data(), v, out.data(), false);
-      check_close(out, slopes(x, full, [&](const double* a, double* b) { table->softmax(a, v, b); }), 0, 1e-8);
+      isa.table->logsumexp(x.data(), v, y.data());
+      isa.table->logsumexp_backward(small.data(), x.data(), y.data(), v, out.data(), true);
+      check_close(out, slopes(x, small, [&](const double* a, double* b) { isa.table->logsumexp(a, v, b); }), 3, 1e-8);
+      isa.table->product_backward(small.data(), x.data(), v, out.data(), false);
+      check_close(out, slopes(x, small, [&](const double* a, double* b) { isa.table->product(a, v, b); }), 0, 1e-6);
+      isa.table->softmax(x.data(), v, y.data());
+      isa.table->softmax_backward(full.data(), y.data(), v, out.data(), false);
+      check_close(out, slopes(x, full, [&](const double* a, double* b) { isa.table->softmax(a, v, b); }), 0, 1e-8);
       out.assign(n, 3);
-      table->log_softmax(x.data(), v, y.data());
-      table->log_softmax_backward(full.data(), y.data(), v, out.data(), true);
-      check_close(out, slopes(x, full, [&](const double* a, double* b) { table->log_softmax(a, v, b); }), 3, 1e-7);
-      table->logcumsumexp(x.data(), v, y.data());
-      table->logcumsumexp_backward(full.data(), x.data(), y.data(), v, out.data(), false);
-      check_close(out, slopes(x, full, [&](const double* a, double* b) { table->logcumsumexp(a, v, b); }), 0, 1e-8);
-      const auto cumprod = slopes(x, full, [&](const double* a, double* b) { table->cumprod(a, v, b); });
-      table->cumprod_backward(full.data(), x.data(), v, out.data(), false);
+      isa.table->log_softmax(x.data(), v, y.data());
+      isa.table->log_softmax_backward(full.data(), y.data(), v, out.data(), true);
+      check_close(out, slopes(x, full, [&](const double* a, double* b) { isa.table->log_softmax(a, v, b); }), 3, 1e-7);
+      isa.table->logcumsumexp(x.data(), v, y.data());
+      isa.table->logcumsumexp_backward(full.data(), x.data(), y.data(), v, out.data(), false);
+      check_close(out, slopes(x, full, [&](const double* a, double* b) { isa.table->logcumsumexp(a, v, b); }), 0, 1e-8);
+      const auto cumprod = slopes(x, full, [&](const double* a, double* b) { isa.table->cumprod(a, v, b); });
+      isa.table->cumprod_backward(full.data(), x.data(), v, out.data(), false);
       check_close(out, cumprod, 0, 1e-6);
       out.assign(n, 3);
-      table->cumprod_backward(full.data(), x.data(), v, out.data(), true);
+      isa.table->cumprod_backward(full.data(), x.data(), v, out.data(), true);
       check_close(out, cumprod, 3, 1e-6);
     }
 }
 
 TEST_CASE("reduce: products with zeros have exact gradients") {
-  for (const auto& [name, table] : tables<ReduceKernels<double>>()) {
-    INFO(name);
+  for (const auto& isa : tables<ReduceKernels<double>>()) {
+    INFO(isa.name);
     const double g = 2, one[] = {3, 0, 5}, two[] = {3, 0, 0};
     double out[3];
-    table->product_backward(&g, one, {1, 3, 1}, out, false);
+    isa.table->product_backward(&g, one, {1, 3, 1}, out, false);
     CHECK(std::vector<double>(out, out + 3) == std::vector<double>{0, 30, 0});
-    table->product_backward(&g, two, {1, 3, 1}, out, false);
+    isa.table->product_backward(&g, two, {1, 3, 1}, out, false);
     CHECK(std::vector<double>(out, out + 3) == std::vector<double>{0, 0, 0});
     // y = {3, 0, 0}: dy1/dx0 = 0, dy1/dx1 = 3, dy2/dx1 = 15
     const double all[] = {1, 1, 1};
-    table->cumprod_backward(all, one, {1, 3, 1}, out, false);
+    isa.table->cumprod_backward(all, one, {1, 3, 1}, out, false);
     CHECK(std::vector<double>(out, out + 3) == std::vector<double>{1, 18, 0});
   }
 }
 
 TEST_CASE_TEMPLATE("reduce: scans", T, float, double) {
-  for (const auto& [name, table] : tables<ReduceKernels<T>>())
+  for (const auto& isa : tables<ReduceKernels<T>>())
     for (const AxisView v : views) {
       if (v.axis > 1000) continue;
-      INFO(name, " ", v.outer, " ", v.axis, " ", v.inner);
+      INFO(isa.name, " ", v.outer, " ", v.axis, " ", v.inner);
       const std::vector<T> x = random_values<T>(size(v), -1.2, 1.2, 1);
       std::vector<T> sum(size(v)), back = x, product(size(v)), logs(size(v));
-      table->cumsum(x.data(), v, sum.data(), false);
-      table->cumsum(back.data(), v, back.data(), true);
-      table->cumprod(x.data(), v, product.data());
-      table->logcumsumexp(x.data(), v, logs.data());
+      isa.table->cumsum(x.data(), v, sum.data(), false);
+      isa.table->cumsum(back.data(), v, back.data(), true);
+      isa.table->cumprod(x.data(), v, product.data());
+      isa.table->logcumsumexp(x.data(), v, logs.data());
       for_slices<T>(v, x, [&](const std::vector<Real>& slice, std::size_t r) {
         Real s = 0, p = 1, e = 0, magnitude = 0, rest = 0;
         for (const Real value : slice) rest += value, magnitude += std::fabs(value);
@@ -316,15 +315,15 @@ TEST_CASE_TEMPLATE("reduce: scans", T, float, double) {
 }
 
 TEST_CASE("reduce: logcumsumexp passes over impossible beginnings") {
-  for (const auto& [name, table] : tables<ReduceKernels<double>>()) {
-    INFO(name);
+  for (const auto& isa : tables<ReduceKernels<double>>()) {
+    INFO(isa.name);
     const double x[] = {-inf, -inf, 1, -inf, 2}, g[] = {1, 1, 1, 1, 1};
     double y[5], out[5];
-    table->logcumsumexp(x, {1, 5, 1}, y);
+    isa.table->logcumsumexp(x, {1, 5, 1}, y);
     CHECK(y[1] == -inf);
     CHECK(y[3] == 1);
     CHECK(y[4] == doctest::Approx(std::log(std::exp(1.0) + std::exp(2.0))).epsilon(1e-15));
-    table->logcumsumexp_backward(g, x, y, {1, 5, 1}, out, false);
+    isa.table->logcumsumexp_backward(g, x, y, {1, 5, 1}, out, false);
     CHECK(out[0] == 0);
     CHECK(out[3] == 0);
     CHECK(out[2] == doctest::Approx(2 + 1 / (1 + std::exp(1.0))).epsilon(1e-14));

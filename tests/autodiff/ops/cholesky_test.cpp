@@ -108,8 +108,8 @@ TEST_CASE("solve: the fused backward is the rule; leading axes broadcast; vector
                                                                  {{2, 1, 3, 3}, {2, 3, 1}},
                                                                  {{0, 3, 3}, {0, 3, 2}},
                                                                  {{0, 0}, {0, 2}}}) {
-    CAPTURE(to_string(a));
-    CAPTURE(to_string(b));
+    const std::string shapes = to_string(a) + " and " + to_string(b);
+    CAPTURE(shapes);
     check_fused_backward([](const Vars& v) { return solve(definite(v[0]), v[1]); }, {a, b}, 1e-11);
     for (const bool upper : {false, true})
       for (const bool transpose : {false, true})

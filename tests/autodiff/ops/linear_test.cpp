@@ -44,7 +44,8 @@ TEST_CASE("linear: value and gradients are those of the composition, in one chun
                                                                             {{0, 4}, 3},
                                                                             {{3, 0}, 2},
                                                                             {{3, 4}, 0}}) {
-      CAPTURE(to_string(x));
+      const Shape shape = x;
+      CAPTURE(to_string(shape));
       const std::vector<Shape> shapes{x, {x.back(), out}, {out}};
       Vars v{V(normal_values(x, 1), true), V(normal_values(shapes[1], 2), true), V(normal_values(shapes[2], 3), true)};
       const V y = linear(v[0], v[1], v[2], activation), expected = composed(v, activation);

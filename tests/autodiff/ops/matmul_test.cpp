@@ -52,7 +52,8 @@ TEST_CASE("matmul: leading axes broadcast, with gradients") {
       {{40, 33, 17}, {17, 50}},
   };
   for (const auto& [a, b] : cases) {
-    CAPTURE(to_string(a) + " x " + to_string(b));
+    const std::string shapes = to_string(a) + " x " + to_string(b);
+    CAPTURE(shapes);
     const V x(normal_values(a, 1)), y(normal_values(b, 2));
     check_close(matmul(x, y), by_broadcasting(x, y), 1e-13);
     check_fused_backward([](const Vars& v) { return matmul(v[0], v[1]); }, {a, b});
@@ -73,7 +74,8 @@ TEST_CASE("matmul: transposed operands, shared and not") {
         Shape a = batch_a, b = batch_b;
         for (const std::int64_t n : {ta ? 4 : 2, ta ? 2 : 4}) a.push_back(n);
         for (const std::int64_t n : {tb ? 5 : 4, tb ? 4 : 5}) b.push_back(n);
-        CAPTURE(to_string(a) + " x " + to_string(b));
+        const std::string shapes = to_string(a) + " x " + to_string(b);
+        CAPTURE(shapes);
         const MatmulOptions options{.transpose_a = ta, .transpose_b = tb};
         check_fused_backward([&](const Vars& v) { return matmul(v[0], v[1], options); }, {a, b});
         CHECK_NOTHROW(check_gradients([&](const Vars& v) { return matmul(v[0], v[1], options); },

@@ -28,17 +28,17 @@ constexpr std::size_t n = 173;
 
 TEST_CASE_TEMPLATE("optimizer kernels: descent with momentum, Nesterov's and decay, over several steps", T, float,
                    double) {
-  for (const auto& [name, table] : tables<OptimizerKernels<T>>())
+  for (const auto& isa : tables<OptimizerKernels<T>>())
     for (const double momentum : {0.0, 0.9})
       for (const bool nesterov : {false, true}) {
-        INFO(name, " momentum ", momentum, " nesterov ", nesterov);
+        INFO(isa.name, " momentum ", momentum, " nesterov ", nesterov);
         const double rate = 0.1, dampening = nesterov ? 0 : 0.2, decay = 0.01, scale = 0.5;
         std::vector<T> p = random_values<T>(n, 1), v(n, std::numeric_limits<T>::quiet_NaN());
         std::vector<double> expected(p.begin(), p.end()), velocity(n);
         for (int t = 0; t < 4; ++t) {
           const std::vector<T> g = random_values<T>(n, 10 + unsigned(t));
-          table->sgd(p.data(), g.data(), momentum == 0 ? nullptr : v.data(), n,
-                     {T(rate), T(momentum), T(dampening), T(decay), T(scale), nesterov, t == 0});
+          isa.table->sgd(p.data(), g.data(), momentum == 0 ? nullptr : v.data(), n,
+                         {T(rate), T(momentum), T(dampening), T(decay), T(scale), nesterov, t == 0});
           for (std::size_t i = 0; i < n; ++i) {
             const double gradient = scale * double(g[i]) + decay * expected[i];
             velocity[i] = t == 0 ? gradient : momentum * velocity[i] + (1 - dampening) * gradient;
@@ -54,17 +54,17 @@ TEST_CASE_TEMPLATE("optimizer kernels: descent with momentum, Nesterov's and dec
 }
 
 TEST_CASE_TEMPLATE("optimizer kernels: Adam with both kinds of decay, over several steps", T, float, double) {
-  for (const auto& [name, table] : tables<OptimizerKernels<T>>())
+  for (const auto& isa : tables<OptimizerKernels<T>>())
     for (const bool decoupled : {false, true}) {
-      INFO(name, " decoupled ", decoupled);
+      INFO(isa.name, " decoupled ", decoupled);
       const double rate = 0.01, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, decay = 0.1, scale = 2;
       std::vector<T> p = random_values<T>(n, 1), m(n), s(n);
       std::vector<double> expected(p.begin(), p.end()), mean(n), variance(n);
       for (int t = 1; t <= 5; ++t) {
         const std::vector<T> g = random_values<T>(n, 10 + unsigned(t));
         const double c1 = 1 - std::pow(beta1, t), c2 = 1 - std::pow(beta2, t);
-        table->adam(p.data(), g.data(), m.data(), s.data(), n,
-                    {T(rate), T(beta1), T(beta2), T(epsilon), T(decay), T(scale), T(c1), T(c2), decoupled});
+        isa.table->adam(p.data(), g.data(), m.data(), s.data(), n,
+                        {T(rate), T(beta1), T(beta2), T(epsilon), T(decay), T(scale), T(c1), T(c2), decoupled});
         for (std::size_t i = 0; i < n; ++i) {
           double gradient = scale * double(g[i]);
           if (decoupled)

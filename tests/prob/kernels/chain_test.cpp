@@ -213,16 +213,17 @@ void check_all(const Chains<double>& c, double tolerance = 1e-12, double float_t
 
 TEST_CASE("chain kernels: log-partition, marginals and entropy are those of enumeration") {
   for (int kind = 0; kind < 4; ++kind)
-    for (const auto& [B, N, K] : {std::array<std::size_t, 3>{1, 1, 1},
-                                  {1, 5, 3},
-                                  {2, 4, 2},
-                                  {9, 3, 5},
-                                  {12, 2, 17},
-                                  {3, 2, 33},
-                                  {17, 6, 3},
-                                  {4, 3, 9},
-                                  {1, 3, 8}}) {
+    for (const auto& size : {std::array<std::size_t, 3>{1, 1, 1},
+                             {1, 5, 3},
+                             {2, 4, 2},
+                             {9, 3, 5},
+                             {12, 2, 17},
+                             {3, 2, 33},
+                             {17, 6, 3},
+                             {4, 3, 9},
+                             {1, 3, 8}}) {
       CAPTURE(kind);
+      const std::size_t B = size[0], N = size[1], K = size[2];
       CAPTURE(K);
       check_all(random_chains<double>(B, N, K, kind, 7 * K + B + static_cast<std::size_t>(kind)));
     }
