@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <functional>
 #include <iostream>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -25,6 +26,12 @@ class Options {
       value = v;
       return true;
     });
+  }
+  /// Without a value of its own the option means `bare`; what follows it must then be another option, or nothing.
+  Options& optional_text(std::string name, std::string& value, std::string bare, std::string help) {
+    text(std::move(name), value, std::move(help));
+    options_.back().bare = std::move(bare);
+    return *this;
   }
   template <class Number>
   Options& number(std::string name, Number& value, std::string help) {
@@ -51,8 +58,10 @@ class Options {
       name = name.substr(0, equals);
       const Option* const option = find(name);
       if (!option) throw UsageError("unknown option " + std::string(name) + " (see --help)");
-      if (!joined && i + 1 == argc) throw UsageError("option " + std::string(name) + " needs a value");
-      const std::string_view value = joined ? given : argv[++i];
+      const bool alone = !joined && (i + 1 == argc || std::string_view(argv[i + 1]).starts_with("--"));
+      if (alone && (!option->bare || option->bare->empty()))
+        throw UsageError("option " + std::string(name) + " needs a value");
+      const std::string_view value = alone ? std::string_view(*option->bare) : joined ? given : argv[++i];
       if (!option->set(value))
         throw UsageError("option " + std::string(name) + ": '" + std::string(value) + "' is not a number");
     }
@@ -63,6 +72,7 @@ class Options {
   struct Option {
     std::string name, metavar, help, initial;
     std::function<bool(std::string_view)> set;
+    std::optional<std::string> bare{};
   };
 
   Options& add(std::string name, std::string metavar, std::string help, std::string initial,

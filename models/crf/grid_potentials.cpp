@@ -229,8 +229,8 @@ Var<T> grid_mean_field_bound(const GridPotentials<T>& p, const Var<T>& log_q) {
 }
 
 template <class T>
-GridExact<T> grid_exact(const GridPotentials<T>& p, double memory_limit) {
-  const Extents e = check("grid_exact", p);
+FactorGraph<T> grid_graph(const GridPotentials<T>& p) {
+  const Extents e = check("grid_graph", p);
   FactorGraph<T> graph;
   const std::int64_t pixels = graph.add_variables("pixels", {e.height, e.width}, e.states);
   graph.add_unary("unary", pixels, p.unary);
@@ -246,7 +246,12 @@ GridExact<T> grid_exact(const GridPotentials<T>& p, double memory_limit) {
     graph.add_factors(direction == right ? "horizontal" : "vertical", edges,
                       pairs.rank() == 2 ? pairs : by_edge(p, e, direction));
   }
-  const InferenceResult<T> result = infer(graph, JunctionTree{.memory_limit = memory_limit});
+  return graph;
+}
+
+template <class T>
+GridExact<T> grid_exact(const GridPotentials<T>& p, double memory_limit) {
+  const InferenceResult<T> result = infer(grid_graph(p), JunctionTree{.memory_limit = memory_limit});
   return {result.log_partition, result.possible ? result.variables[0] : Var<T>()};
 }
 
@@ -281,6 +286,7 @@ Var<T> grid_loss(const GridPotentials<T>& p, const Indices& labels, GridLoss los
   template Var<T> grid_log_marginals(const GridPotentials<T>&, const GridInference&);   \
   template Var<T> grid_score(const GridPotentials<T>&, const Indices&);                 \
   template Var<T> grid_mean_field_bound(const GridPotentials<T>&, const Var<T>&);       \
+  template FactorGraph<T> grid_graph(const GridPotentials<T>&);                         \
   template GridExact<T> grid_exact(const GridPotentials<T>&, double);                   \
   template Var<T> grid_pseudo_log_likelihood(const GridPotentials<T>&, const Indices&); \
   template Var<T> grid_loss(const GridPotentials<T>&, const Indices&, GridLoss, const GridInference&);

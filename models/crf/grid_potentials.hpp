@@ -1,6 +1,7 @@
 #pragma once
 
 #include <tapestry/autodiff/variable.hpp>
+#include <tapestry/prob/factor_graph.hpp>
 #include <tapestry/prob/grid.hpp>
 
 namespace tapestry {
@@ -39,6 +40,10 @@ Var<T> grid_score(const GridPotentials<T>& potentials, const Indices& labels);
 /// The mean-field bound: at most the log-partition [batch], for any marginals q given by their logarithms.
 template <class T>
 Var<T> grid_mean_field_bound(const GridPotentials<T>& potentials, const Var<T>& log_q);
+
+/// The same as a factor graph, for any other inference: one group of variables [height, width].
+template <class T>
+FactorGraph<T> grid_graph(const GridPotentials<T>& potentials);
 
 template <class T>
 struct GridExact {

@@ -162,6 +162,7 @@ TEST_CASE("grid CRF: contrast is exp(-beta |difference|^2), by edge") {
     CHECK(p.horizontal.value()(b, 1, 1, 0, 1) == doctest::Approx(2 * expected).epsilon(1e-12));
     CHECK(p.horizontal.value()(b, 1, 1, 0, 0) == doctest::Approx(0.5).epsilon(1e-12));
     CHECK(p.vertical.value()(b, 0, 1, 1, 1) == doctest::Approx(0.5).epsilon(1e-12));
+    CHECK(p.vertical.value()(b, 0, 1, 0, 1) == 0);
   }
 }
 

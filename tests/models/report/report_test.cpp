@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include <doctest/doctest.h>
+#include <png.h>
 
 #include <tapestry/autodiff/error.hpp>
 
@@ -41,6 +42,20 @@ Plot parabola() {
     plot.curves[1].y.push_back(i * i);
   }
   return plot;
+}
+
+/// How many pixels of a PNG file have (nearly) a colour.
+int count(const std::string& bytes, Color color) {
+  png_image image{};
+  image.version = PNG_IMAGE_VERSION;
+  REQUIRE(png_image_begin_read_from_memory(&image, bytes.data(), bytes.size()));
+  image.format = PNG_FORMAT_RGB;
+  std::vector<Color> pixels(image.width * image.height);
+  REQUIRE(png_image_finish_read(&image, nullptr, pixels.data(), 0, nullptr));
+  int n = 0;
+  for (const Color& p : pixels)
+    n += std::abs(p.red - color.red) + std::abs(p.green - color.green) + std::abs(p.blue - color.blue) < 12;
+  return n;
 }
 
 Report sample() {
@@ -119,15 +134,29 @@ TEST_SUITE("slow") {
     html.replace(html.find("</body>"), 7, script);
     const TemporaryFolder folder;
     folder.write("report.html", html);
-    for (const char* width : {"500", "1400"}) {
-      const std::string command = browser + " --headless --no-sandbox --disable-gpu --window-size=" + width +
-                                  ",900 --user-data-dir=" + folder.file("profile").string() + " --dump-dom file://" +
-                                  folder.file("report.html").string() + " >" + folder.file("dom").string() + " 2>" +
+    const auto browse = [&](const std::string& options, const std::string& output) {
+      const std::string command = browser + " --headless --no-sandbox --disable-gpu --hide-scrollbars " + options +
+                                  " --user-data-dir=" + folder.file("profile").string() + " file://" +
+                                  folder.file("report.html").string() + " >" + folder.file(output).string() + " 2>" +
                                   folder.file("errors").string();
       REQUIRE(std::system(command.c_str()) == 0);
+    };
+    for (const std::string width : {"500", "1400"}) {
+      browse("--window-size=" + width + ",1200 --dump-dom", "dom");
       const std::string dom = folder.read("dom");
       INFO(width << " pixels: " << dom.substr(dom.find("data-seen"), 100));
       CHECK(contains(dom, "data-seen=\"picture 80 68 1 84 curves 2 labels true fits true\""));
+    }
+    // What is on the screen: page, picture and both curves.
+    for (const bool dark : {false, true}) {
+      const std::string shot = folder.file("shot.png").string();
+      browse("--window-size=900,1200 --screenshot=" + shot + (dark ? " --blink-settings=preferredColorScheme=0" : ""),
+             "output");
+      const std::string bytes = folder.read("shot.png");
+      CHECK(count(bytes, dark ? Color{0x14, 0x17, 0x1b} : Color{255, 255, 255}) > 500000);
+      CHECK(count(bytes, {253, 231, 37}) == 1600);
+      CHECK(count(bytes, {0x00, 0x83, 0xc9}) > 300);
+      CHECK(count(bytes, {0xd5, 0x5e, 0x00}) > 300);
     }
   }
 }

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <string>
+
+#include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/threads.hpp>
+#include <tapestry/models/report/report.hpp>
+#include <tapestry/models/training/log.hpp>
+
+#include "options.hpp"
+
+/// What the programs that train have in common: --seed, --threads, --minutes, --report, and how they end.
+class Program {
+ public:
+  std::uint64_t seed = 1;
+  int threads = 0;
+  double minutes = 0;
+  std::string report;
+
+  void add_options(Options& options) {
+    options.number("--seed", seed, "of all random numbers")
+        .number("--threads", threads, "0: TAPESTRY_THREADS, or all cores")
+        .number("--minutes", minutes, "stop training after so long; 0: no limit")
+        .text("--report", report, "folder to write a report to: HTML, PNG and JSON");
+  }
+  /// After parsing. @throws Options::UsageError, and IoError where the report's folder cannot be made
+  void start() {
+    if (threads < 0 || minutes < 0) throw Options::UsageError("numbers must not be negative");
+    if (threads > 0) tapestry::set_threads(threads);
+    if (!report.empty()) {
+      std::error_code code;
+      std::filesystem::create_directories(report, code);
+      if (code) tapestry::fail<tapestry::IoError>("--report", report, ": ", code.message());
+    }
+    start_ = Clock::now();
+    std::signal(SIGINT, [](int) { interrupted_ = 1; });
+  }
+  /// Whether to stop training: the time is up, or Ctrl-C was pressed.
+  bool stop() const { return interrupted_ || (minutes > 0 && seconds() > 60 * minutes); }
+  static bool interrupted() { return interrupted_ != 0; }
+  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+  std::filesystem::path report_file(const std::string& name) const { return std::filesystem::path(report) / name; }
+
+  /// Prints the last line, and puts the same numbers into the report's folder.
+  void finish(const tapestry::Metrics& result) const {
+    const std::string json = tapestry::to_json(result);
+    if (!report.empty()) {
+      std::ofstream out(report_file("result.json"));
+      out << json << '\n';
+      out.close();
+      if (!out)
+        tapestry::fail<tapestry::IoError>("--report", report_file("result.json").string(), ": cannot be written");
+      std::cout << "report: " << report_file("index.html").string() << '\n';
+    }
+    std::cout << "result: " << json << std::endl;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static inline volatile std::sig_atomic_t interrupted_ = 0;
+  Clock::time_point start_ = Clock::now();
+};
+
+/// The path of a file of a data set. @throws IoError that says where the public original is
+inline std::filesystem::path data_file(const std::string& data, const std::string& set, const std::string& name,
+                                       const std::string& origin) {
+  const auto path = std::filesystem::path(data) / set / name;
+  if (data.empty() || !std::filesystem::exists(path))
+    tapestry::fail<tapestry::IoError>("--data", path.string(), " is not there. Put ", name, " of ", origin,
+                                      " into DIR/", set, " and give --data DIR or set TAPESTRY_DATA.");
+  return path;
+}
+
+/// A number with so many digits behind the point.
+inline std::string fixed(double value, int digits) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
