@@ -45,7 +45,7 @@ class ItemCorpus {
 };
 
 /// Reads CRFsuite's format, plain or gzipped: an item a line, label and attributes split by tabs, an attribute written
-/// name or name:value with \: and \\ for colon and backslash in the name; an empty line after each sequence.
+/// name or name:value, where a backslash stands before a colon or backslash of the name; an empty line after each sequence.
 /// @throws IoError with file and line: not UTF-8, an empty label or name, a value that is not a finite number, no item.
 ItemCorpus read_items(const std::filesystem::path& path);
 
