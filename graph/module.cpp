@@ -69,14 +69,23 @@ class ZeroGradients final : public Members {
 
 class Separate final : public Members {
   template <class T>
-  void copy(Var<T>& variable, std::unordered_map<const Node*, Var<T>>& copies) {
+  void separate(Var<T>& variable, std::unordered_map<const Node*, Var<T>>& copies) {
     auto [place, added] = copies.try_emplace(variable.node());
-    if (added) place->second = Var<T>(variable.tensor(), variable.requires_grad());
-    originals_.push_back(variable.reference());
-    variable = place->second;
+    if (added) {
+      originals_.push_back(variable.reference());
+      const Var<T> copy(variable.tensor(), variable.requires_grad());
+      place->second = copy;
+      // What is a copy already stands for itself: a shared member is visited several times.
+      copies.emplace(copy.node(), copy);
+      variable = copy;
+    } else {
+      variable = place->second;
+    }
   }
-  void parameter(Var<float>& variable) override { copy(variable, floats_); }
-  void parameter(Var<double>& variable) override { copy(variable, doubles_); }
+  void parameter(Var<float>& variable) override { separate(variable, floats_); }
+  void parameter(Var<double>& variable) override { separate(variable, doubles_); }
+  std::unordered_map<const void*, std::shared_ptr<void>>* copies() override { return &objects_; }
+  std::unordered_map<const void*, std::shared_ptr<void>> objects_;
   std::unordered_map<const Node*, Var<float>> floats_;
   std::unordered_map<const Node*, Var<double>> doubles_;
   std::vector<NodeRef> originals_;  // so that no new node takes the address of an old one
@@ -110,6 +119,10 @@ class Summary final : public Members {
 };
 
 }  // namespace
+
+void no_copy(const std::string& name) {
+  fail<GraphError>("clone", "the object behind ", name, " cannot be copied");
+}
 
 template <class T>
 std::vector<NamedParameter<T>> collect_parameters(const std::function<void(Members&)>& visit) {

@@ -2,13 +2,21 @@
 
 #include <functional>
 #include <iosfwd>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include <tapestry/autodiff/variable.hpp>
 
 namespace tapestry {
+
+namespace detail {
+[[noreturn]] void no_copy(const std::string& name);
+}
 
 /// State of a module that is saved with it but gets no gradient (running means, counters).
 template <class T>
@@ -25,7 +33,7 @@ struct Mode {
 ///
 ///     void members(Members& m) { m("weight", weight)("bias", bias)("hidden", hidden); }
 ///
-/// that names its parameters (Var), buffers, modes, modules, and ranges, pointers and optionals of these.
+/// that names its parameters (Var), buffers, modes, modules, and ranges, maps by name, pointers and optionals of these.
 class Members {
  public:
   virtual ~Members() = default;
@@ -40,10 +48,15 @@ class Members {
   virtual void buffer(Tensor<double>&) {}
   virtual void buffer(IndexTensor&) {}
   virtual void mode(Mode&) {}
+  /// Where each object behind a shared pointer gets a copy of its own: the copies so far, by original.
+  virtual std::unordered_map<const void*, std::shared_ptr<void>>* copies() { return nullptr; }
   /// The dotted name of the member that is being visited.
   const std::string& name() const noexcept { return name_; }
 
  private:
+  template <class X>
+  void replace(std::shared_ptr<X>& member);
+
   std::string name_;
 };
 
@@ -67,11 +80,17 @@ Members& Members::operator()(std::string_view name, M& member) {
   } else if constexpr (Module<M>) {
     member.members(*this);
   } else if constexpr (requires { member.begin(), member.end(); }) {
-    std::size_t i = 0;
-    for (auto& element : member) (*this)(std::to_string(i++), element);
+    [[maybe_unused]] std::size_t i = 0;
+    for (auto& element : member) {
+      if constexpr (requires { std::string_view(element.first), element.second; })
+        (*this)(element.first, element.second);
+      else
+        (*this)(std::to_string(i++), element);
+    }
   } else {
     // Pointers and optionals: the member itself, where there is one.
     if (member) {
+      if constexpr (requires { replace(member); }) replace(member);
       std::string whole = std::exchange(name_, name_.substr(0, outer));
       (*this)(name, *member);
       name_ = std::move(whole);
@@ -79,6 +98,25 @@ Members& Members::operator()(std::string_view name, M& member) {
   }
   name_.resize(outer);
   return *this;
+}
+
+template <class X>
+void Members::replace(std::shared_ptr<X>& member) {
+  auto* const made = copies();
+  if (made == nullptr) return;
+  if constexpr (std::is_copy_constructible_v<X> && !std::is_polymorphic_v<X>) {
+    // What is a copy already stands for itself.
+    if (const auto known = made->find(member.get()); known != made->end()) {
+      member = std::static_pointer_cast<X>(known->second);
+      return;
+    }
+    const auto original = member;
+    member = std::make_shared<X>(*original);
+    made->emplace(original.get(), member);
+    made->emplace(member.get(), member);
+  } else {
+    detail::no_copy(name_);
+  }
 }
 
 /// A parameter of a module and its dotted name.
@@ -159,7 +197,9 @@ void zero_gradients(M& module) {
   detail::zero_gradients(detail::visitor(module));
 }
 
-/// A copy with parameters of its own (copying a module shares them); what was tied stays tied.
+/// A copy with parameters of its own (copying a module shares them), also behind shared pointers; what was tied stays
+/// tied. What a plain pointer points to is not part of the copy and must not be among its members.
+/// @throws GraphError where a shared pointer's object cannot be copied or may be of a derived type
 template <Module M>
 M clone(const M& module) {
   M copy = module;

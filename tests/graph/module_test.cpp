@@ -1,5 +1,6 @@
 #include <tapestry/graph/module.hpp>
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -32,6 +33,22 @@ struct Tied {
   Affine first{2, 2}, second{2, 2};
   Tied() { second.weight = first.weight; }
   void members(Members& m) { m("first", first)("second", second); }
+};
+
+struct Named {
+  std::map<std::string, Affine> heads;
+  std::shared_ptr<Affine> first = std::make_shared<Affine>(1, 2), second = first;
+  void members(Members& m) { m("heads", heads)("first", first)("second", second); }
+};
+
+struct Layer {
+  virtual ~Layer() = default;
+  Var<float> weight = Var<float>::filled({2}, 1.f, true);
+  void members(Members& m) { m("weight", weight); }
+};
+struct Abstract {
+  std::shared_ptr<Layer> layer = std::make_shared<Layer>();
+  void members(Members& m) { m("layer", layer); }
 };
 
 }  // namespace
@@ -89,4 +106,20 @@ TEST_CASE("module: the summary names shapes, counts, frozen and shared parameter
         "second.weight  [2, 2]             0  shared with first.weight\n"
         "second.bias    [2]                2\n"
         "total                             8\n");
+}
+
+TEST_CASE("module: members of a map are named by their keys; a clone has objects of its own behind shared pointers") {
+  Named named;
+  named.heads.emplace("tags", Affine(2, 1));
+  const Var<float> original = named.first->weight;
+  CHECK(named_parameters<float>(named)[0].name == "heads.tags.weight");
+  CHECK(parameter_count(named) == 3 + 4);
+  Named copy = clone(named);
+  CHECK(named.first->weight.node() == original.node());
+  CHECK(copy.first.get() != named.first.get());
+  CHECK(copy.first.get() == copy.second.get());
+  CHECK(copy.first->weight.node() != original.node());
+  CHECK(copy.heads.at("tags").weight.node() != named.heads.at("tags").weight.node());
+  CHECK(parameter_count(copy) == 3 + 4);
+  CHECK_THROWS_WITH_AS(clone(Abstract()), "clone: the object behind layer cannot be copied", GraphError);
 }
