@@ -1,7 +1,9 @@
 #pragma once
 
-#include <tapestry/graph/initializers.hpp>
+#include <tapestry/graph/archive.hpp>
 #include <tapestry/graph/fixed_point.hpp>
+#include <tapestry/graph/initializers.hpp>
 #include <tapestry/graph/module.hpp>
 #include <tapestry/graph/safetensors.hpp>
+#include <tapestry/graph/saving.hpp>
 #include <tapestry/graph/unroll.hpp>

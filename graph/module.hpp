@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <tapestry/autodiff/random.hpp>
 #include <tapestry/autodiff/variable.hpp>
 
 namespace tapestry {
@@ -33,7 +34,8 @@ struct Mode {
 ///
 ///     void members(Members& m) { m("weight", weight)("bias", bias)("hidden", hidden); }
 ///
-/// that names its parameters (Var), buffers, modes, modules, and ranges, maps by name, pointers and optionals of these.
+/// that names its parameters (Var), buffers, modes, generators, modules, and ranges, maps by name, pointers and
+/// optionals of these.
 class Members {
  public:
   virtual ~Members() = default;
@@ -48,6 +50,7 @@ class Members {
   virtual void buffer(Tensor<double>&) {}
   virtual void buffer(IndexTensor&) {}
   virtual void mode(Mode&) {}
+  virtual void generator(Generator&) {}
   /// Where each object behind a shared pointer gets a copy of its own: the copies so far, by original.
   virtual std::unordered_map<const void*, std::shared_ptr<void>>* copies() { return nullptr; }
   /// The dotted name of the member that is being visited.
@@ -77,6 +80,8 @@ Members& Members::operator()(std::string_view name, M& member) {
     buffer(member.value);
   } else if constexpr (std::is_same_v<M, Mode>) {
     mode(member);
+  } else if constexpr (std::is_same_v<M, Generator>) {
+    generator(member);
   } else if constexpr (Module<M>) {
     member.members(*this);
   } else if constexpr (requires { member.begin(), member.end(); }) {

@@ -6,39 +6,86 @@
 
 namespace tapestry::detail {
 
-/// Stochastic gradient descent. The gradient is scaled first (as clipping by norm asks), then decayed.
+/// What every update does before and after its own rule, in the same pass over memory.
+template <class T>
+struct UpdateTerms {
+  T gradient_scale = 1;  ///< the gradient is multiplied by this
+  T gradient_limit;      ///< then cut to [-limit, limit] (infinity: not)
+  T l2 = 0;              ///< then l2 times the parameter is added
+  T shrink = 1;          ///< the parameter is multiplied by this before the step
+  T threshold = 0;       ///< and moved towards 0 by this after it, where it stops
+};
+
 template <class T>
 struct SgdStep {
   T rate;
   T momentum = 0;
-  T dampening = 0;
-  T weight_decay = 0;
-  T gradient_scale = 1;
+  T fresh = 1;  ///< weight of the gradient in the velocity
   bool nesterov = false;
-  bool first = false;  ///< velocity holds nothing yet and becomes the gradient
 };
 
-/// Adam (Kingma and Ba, 2015). Weight decay is added to the gradient, or taken off the parameters where `decoupled`
-/// (AdamW: Loshchilov and Hutter, 2019).
+// `fresh` is 1 - decay (or beta), which float would round badly.
+
+template <class T>
+struct AdagradStep {
+  T rate, epsilon;
+};
+
+template <class T>
+struct AdadeltaStep {
+  T rate, decay, fresh, epsilon;
+};
+
+template <class T>
+struct RmspropStep {
+  T rate, decay, fresh, epsilon, momentum;
+  bool centered;
+};
+
+template <class T>
+struct RpropStep {
+  T rate, increase, decrease, smallest, largest;
+};
+
+/// The step is (mean * mean_rate + gradient * gradient_rate) / (sqrt(variance * root) + epsilon), or without the
+/// denominator where not `adaptive`.
 template <class T>
 struct AdamStep {
-  T rate;
-  T beta1;
-  T beta2;
-  T epsilon;
-  T weight_decay = 0;
-  T gradient_scale = 1;
-  T correction1;  ///< 1 - beta1^t
-  T correction2;  ///< 1 - beta2^t
-  bool decoupled = false;
+  T beta1, beta2, fresh1, fresh2, epsilon;
+  T mean_rate, gradient_rate, root;
+  bool adaptive = true;
+  bool keep_largest = false;  ///< the largest variance so far is used (AMSGrad)
 };
 
-/// Updates of n parameters in one pass over memory.
 template <class T>
-struct OptimizerKernels {
-  /// `velocity` may be null without momentum.
-  void (*sgd)(T* parameters, const T* gradient, T* velocity, std::size_t n, const SgdStep<T>& step);
-  void (*adam)(T* parameters, const T* gradient, T* mean, T* variance, std::size_t n, const AdamStep<T>& step);
+struct LambStep {
+  T beta1, beta2, fresh1, fresh2, epsilon;
+  T mean_scale, root, weight_decay;
+};
+
+/// Updates of n parameters; state is an array for each of the method's own (mean, variance, ...), 0 at first.
+template <class T, class Step>
+using Update = void (*)(T* parameters, const T* gradient, T* const* state, std::size_t n, const UpdateTerms<T>& terms,
+                        const Step& step);
+
+template <class T>
+struct DescentKernels {
+  Update<T, SgdStep<T>> sgd;            ///< velocity, where there is momentum
+  Update<T, AdagradStep<T>> adagrad;    ///< squares
+  Update<T, AdadeltaStep<T>> adadelta;  ///< squares, changes
+  Update<T, RmspropStep<T>> rmsprop;    ///< squares, then mean where centered, then velocity where there is momentum
+  Update<T, RpropStep<T>> rprop;        ///< previous gradient, step size
+};
+
+template <class T>
+struct AdamKernels {
+  Update<T, AdamStep<T>> adam;  ///< mean, variance, then the largest variance where it is kept
+  /// Mean and variance move on, `direction` becomes the unscaled step, and sums[0] and sums[1] the squared norms of the
+  /// parameters and of it.
+  void (*lamb_direction)(const T* parameters, const T* gradient, T* const* state, T* direction, std::size_t n,
+                         const UpdateTerms<T>& terms, const LambStep<T>& step, double* sums);
+  /// parameters -= rate * direction, and the terms after it.
+  void (*lamb_apply)(T* parameters, const T* direction, T rate, std::size_t n, const UpdateTerms<T>& terms);
 };
 
 }  // namespace tapestry::detail

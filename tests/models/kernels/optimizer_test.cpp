@@ -22,62 +22,117 @@ std::vector<T> random_values(std::size_t n, unsigned seed) {
   for (T& v : x) v = T(uniform(random));
   return x;
 }
+
 constexpr std::size_t n = 173;
+constexpr int steps = 4;
+
+template <class T>
+UpdateTerms<T> all_terms() {
+  return {.gradient_scale = T(0.75), .gradient_limit = T(0.5), .l2 = T(0.01), .shrink = T(0.99), .threshold = T(0.001)};
+}
+
+// Runs a kernel some steps over an array of n elements and, as a reference for partial vectors, over each element by
+// itself; the two, and all instruction sets, must agree to rounding.
+template <class T, class Kernel, class Step>
+std::vector<T> check_kernel(Kernel kernel, const Step& step, const UpdateTerms<T>& terms) {
+  std::vector<T> whole = random_values<T>(n, 1), single = whole, state(4 * n), single_state(4 * n);
+  for (int t = 0; t < steps; ++t) {
+    const std::vector<T> g = random_values<T>(n, 10 + unsigned(t));
+    T* const parts[] = {&state[0], &state[n], &state[2 * n], &state[3 * n]};
+    kernel(whole.data(), g.data(), parts, n, terms, step);
+    for (std::size_t i = 0; i < n; ++i) {
+      T* const own[] = {&single_state[i], &single_state[n + i], &single_state[2 * n + i], &single_state[3 * n + i]};
+      kernel(&single[i], &g[i], own, 1, terms, step);
+    }
+  }
+  for (std::size_t i = 0; i < n; ++i) CHECK(whole[i] == single[i]);
+  for (std::size_t i = 0; i < 4 * n; ++i) CHECK(state[i] == single_state[i]);
+  return whole;
+}
+
+template <class T, class Table, class Member, class Step>
+void check_everywhere(Member member, const Step& step) {
+  std::vector<T> first;
+  for (const auto& isa : tables<Table>()) {
+    INFO(isa.name);
+    const std::vector<T> result = check_kernel<T>((*isa.table).*member, step, all_terms<T>());
+    if (first.empty()) first = result;
+    for (std::size_t i = 0; i < n; ++i) CHECK(std::fabs(result[i] - first[i]) <= 8 * std::numeric_limits<T>::epsilon());
+  }
+}
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("optimizer kernels: descent with momentum, Nesterov's and decay, over several steps", T, float,
-                   double) {
-  for (const auto& isa : tables<OptimizerKernels<T>>())
-    for (const double momentum : {0.0, 0.9})
-      for (const bool nesterov : {false, true}) {
-        INFO(isa.name, " momentum ", momentum, " nesterov ", nesterov);
-        const double rate = 0.1, dampening = nesterov ? 0 : 0.2, decay = 0.01, scale = 0.5;
-        std::vector<T> p = random_values<T>(n, 1), v(n, std::numeric_limits<T>::quiet_NaN());
-        std::vector<double> expected(p.begin(), p.end()), velocity(n);
-        for (int t = 0; t < 4; ++t) {
-          const std::vector<T> g = random_values<T>(n, 10 + unsigned(t));
-          isa.table->sgd(p.data(), g.data(), momentum == 0 ? nullptr : v.data(), n,
-                         {T(rate), T(momentum), T(dampening), T(decay), T(scale), nesterov, t == 0});
-          for (std::size_t i = 0; i < n; ++i) {
-            const double gradient = scale * double(g[i]) + decay * expected[i];
-            velocity[i] = t == 0 ? gradient : momentum * velocity[i] + (1 - dampening) * gradient;
-            const double direction = momentum == 0 ? gradient
-                                     : nesterov    ? gradient + momentum * velocity[i]
-                                                   : velocity[i];
-            expected[i] -= rate * direction;
-          }
-        }
-        for (std::size_t i = 0; i < n; ++i)
-          CHECK(std::fabs(double(p[i]) - expected[i]) <= 8 * double(std::numeric_limits<T>::epsilon()));
-      }
+TEST_CASE_TEMPLATE("optimizer kernels: partial vectors and all instruction sets agree", T, float, double) {
+  using D = DescentKernels<T>;
+  check_everywhere<T, D>(&D::sgd, SgdStep<T>{.rate = T(0.1)});
+  check_everywhere<T, D>(&D::sgd, SgdStep<T>{.rate = T(0.1), .momentum = T(0.9)});
+  check_everywhere<T, D>(&D::sgd, SgdStep<T>{.rate = T(0.1), .momentum = T(0.9), .nesterov = true});
+  check_everywhere<T, D>(&D::adagrad, AdagradStep<T>{T(0.1), T(1e-8)});
+  check_everywhere<T, D>(&D::adadelta, AdadeltaStep<T>{T(1), T(0.9), T(0.1), T(1e-6)});
+  check_everywhere<T, D>(&D::rmsprop, RmspropStep<T>{T(0.01), T(0.9), T(0.1), T(1e-3), T(0.5), false});
+  check_everywhere<T, D>(&D::rmsprop, RmspropStep<T>{T(0.01), T(0.9), T(0.1), T(1e-3), T(0), true});
+  check_everywhere<T, D>(&D::rprop, RpropStep<T>{T(1), T(1.2), T(0.5), T(0.01), T(0.05)});
+  using A = AdamKernels<T>;
+  AdamStep<T> adam{.beta1 = T(0.9),
+                   .beta2 = T(0.99),
+                   .fresh1 = T(0.1),
+                   .fresh2 = T(0.01),
+                   .epsilon = T(1e-3),
+                   .mean_rate = T(0.1),
+                   .gradient_rate = T(0.02),
+                   .root = T(2)};
+  check_everywhere<T, A>(&A::adam, adam);
+  adam.keep_largest = true;
+  check_everywhere<T, A>(&A::adam, adam);
+  adam.adaptive = false;
+  check_everywhere<T, A>(&A::adam, adam);
 }
 
-TEST_CASE_TEMPLATE("optimizer kernels: Adam with both kinds of decay, over several steps", T, float, double) {
-  for (const auto& isa : tables<OptimizerKernels<T>>())
-    for (const bool decoupled : {false, true}) {
-      INFO(isa.name, " decoupled ", decoupled);
-      const double rate = 0.01, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, decay = 0.1, scale = 2;
-      std::vector<T> p = random_values<T>(n, 1), m(n), s(n);
-      std::vector<double> expected(p.begin(), p.end()), mean(n), variance(n);
-      for (int t = 1; t <= 5; ++t) {
-        const std::vector<T> g = random_values<T>(n, 10 + unsigned(t));
-        const double c1 = 1 - std::pow(beta1, t), c2 = 1 - std::pow(beta2, t);
-        isa.table->adam(p.data(), g.data(), m.data(), s.data(), n,
-                        {T(rate), T(beta1), T(beta2), T(epsilon), T(decay), T(scale), T(c1), T(c2), decoupled});
-        for (std::size_t i = 0; i < n; ++i) {
-          double gradient = scale * double(g[i]);
-          if (decoupled)
-            expected[i] *= 1 - rate * decay;
-          else
-            gradient += decay * expected[i];
-          mean[i] = beta1 * mean[i] + (1 - beta1) * gradient;
-          variance[i] = beta2 * variance[i] + (1 - beta2) * gradient * gradient;
-          expected[i] -= rate * (mean[i] / c1) / (std::sqrt(variance[i] / c2) + epsilon);
-        }
+TEST_CASE_TEMPLATE("optimizer kernels: NaN gradients stay visible, and nothing behind the end is touched", T, float,
+                   double) {
+  for (const auto& isa : tables<DescentKernels<T>>()) {
+    INFO(isa.name);
+    const T nan = std::numeric_limits<T>::quiet_NaN();
+    std::vector<T> p{1, 2, 3, 4, 5}, g{0, nan, 1, nan, nan}, a(5, T(0.1)), b(5, T(0.1));
+    T* const state[] = {a.data(), b.data()};
+    UpdateTerms<T> terms{.gradient_limit = T(1)};
+    terms.threshold = T(0.25);
+    isa.table->sgd(p.data(), g.data(), state, 3, terms, {.rate = T(1)});
+    CHECK(p[0] == T(0.75));
+    CHECK(std::isnan(p[1]));
+    CHECK(p[2] == T(1.75));
+    CHECK(p[3] == T(4));
+    isa.table->rprop(p.data() + 3, g.data() + 3, state, 1, terms, {T(1), T(1.2), T(0.5), T(0), T(1)});
+    CHECK(std::isnan(p[3]));
+    CHECK(p[4] == T(5));
+    T tiny[] = {T(0.2), T(-0.2), T(-0.5)}, none[3] = {};
+    isa.table->sgd(tiny, none, state, 3, terms, {.rate = T(1)});
+    CHECK(tiny[0] == T(0));
+    CHECK(tiny[1] == T(0));
+    CHECK(tiny[2] == T(-0.25));
+  }
+}
+
+TEST_CASE_TEMPLATE("optimizer kernels: LAMB's norms and directions", T, float, double) {
+  for (const auto& isa : tables<AdamKernels<T>>())
+    for (const std::size_t length : {std::size_t{1}, std::size_t{7}, n}) {
+      INFO(isa.name, " ", length);
+      const std::vector<T> p = random_values<T>(length, 1), g = random_values<T>(length, 2);
+      std::vector<T> mean(length), variance(length), direction(length);
+      T* const state[] = {mean.data(), variance.data()};
+      double sums[2];
+      UpdateTerms<T> terms{.gradient_limit = std::numeric_limits<T>::infinity()};
+      isa.table->lamb_direction(p.data(), g.data(), state, direction.data(), length, terms,
+                                {T(0.9), T(0.99), T(0.1), T(0.01), T(1e-3), T(10), T(100), T(0.1)}, sums);
+      double parameters = 0, directions = 0;
+      for (std::size_t i = 0; i < length; ++i) {
+        const double d = double(g[i]) / (std::fabs(double(g[i])) + 1e-3) + 0.1 * double(p[i]);
+        parameters += double(p[i]) * double(p[i]);
+        directions += d * d;
+        CHECK(std::fabs(double(direction[i]) - d) < 20 * double(std::numeric_limits<T>::epsilon()));
       }
-      // 1 - beta2 alone carries a relative error of 500 roundings in float.
-      for (std::size_t i = 0; i < n; ++i)
-        CHECK(std::fabs(double(p[i]) - expected[i]) <= 50 * double(std::numeric_limits<T>::epsilon()));
+      CHECK(std::fabs(sums[0] / parameters - 1) < 200 * double(std::numeric_limits<T>::epsilon()));
+      CHECK(std::fabs(sums[1] / directions - 1) < 200 * double(std::numeric_limits<T>::epsilon()));
     }
 }

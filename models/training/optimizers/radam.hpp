@@ -1,0 +1,36 @@
+#pragma once
+
+#include <tapestry/models/training/optimizers/optimizer.hpp>
+
+namespace tapestry {
+
+struct RAdamOptions {
+  double rate = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0;
+  bool decoupled = false;  ///< take rate * weight_decay off the parameters, instead of adding to the gradient
+};
+
+/// Rectified Adam (Liu et al. 2020): with r = 2 / (1 - beta2) - 1 and r_t = r - 2 t beta2^t / (1 - beta2^t), the step
+/// is rate m' while r_t <= 4, and then Adam's times sqrt((r_t - 4) (r_t - 2) r / ((r - 4) (r - 2) r_t)).
+template <class T>
+class RAdam : public Optimizer<T> {
+ public:
+  /// @throws Error for options out of range
+  explicit RAdam(const ParameterGroups<T>& parameters, const RAdamOptions& options = {});
+
+ private:
+  using typename Optimizer<T>::Step;
+  using typename Optimizer<T>::Terms;
+  void prepare(const Step& step) override;
+  void update(T* parameter, const T* gradient, T* const* state, std::size_t n, const Terms& terms) const override;
+  RAdamOptions options_;
+  detail::AdamStep<T> step_{};
+};
+
+extern template class RAdam<float>;
+extern template class RAdam<double>;
+
+}  // namespace tapestry
