@@ -98,7 +98,7 @@ bool Sweep::pending(const Node* node) const noexcept {
 Sweep::LeafEntry& Sweep::leaf_entry(Node* node) {
   if (last_leaf_ < leaves_.size() && leaves_[last_leaf_].node == node) return leaves_[last_leaf_];
   const auto [entry, added] = leaf_index_.try_emplace(node, leaves_.size());
-  if (added) leaves_.push_back({node, {}, {}, {}});
+  if (added) leaves_.push_back({node, NodeRef::share(node), {}, {}, {}});
   last_leaf_ = entry->second;
   return leaves_[last_leaf_];
 }
@@ -266,7 +266,7 @@ void Sweep::deliver_output(Node* node) {
 
 void Sweep::keep_result(Node* node) {
   if (node->is_target) {
-    LeafEntry entry{node, node->pending, {}, {}};
+    LeafEntry entry{node, {}, node->pending, {}, {}};
     if (node->pending_variable != nullptr) entry.variable = NodeRef::share(node->pending_variable);
     results_.insert_or_assign(node, std::move(entry));
   }

@@ -58,6 +58,7 @@ class Sweep {
  private:
   struct LeafEntry {
     Node* node;
+    NodeRef alive;  // the sweep may free the last operation that holds the leaf
     StorageRef dense;
     NodeRef variable;
     std::vector<RowsPiece> rows;

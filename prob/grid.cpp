@@ -87,9 +87,10 @@ class WideGrid {
   WideGrid(const GridShape& grid, const T* unary, const T* horizontal, const T* vertical)
       : grid_(grid),
         general_(grid),
-        engine_(std::make_shared<const PairwiseWiring>(grid.height * grid.width, general_.first.size(),
-                                                       general_.first.data(), general_.second.data()),
-                grid.states),
+        run_(PairwiseBeliefPropagationEngine<T>(
+            std::make_shared<const PairwiseWiring>(grid.height * grid.width, general_.first.size(),
+                                                   general_.first.data(), general_.second.data()),
+            grid.states)),
         unary_(size()),
         log_marginals_(size()),
         potentials_(2 * square()) {
@@ -98,15 +99,13 @@ class WideGrid {
     std::copy_n(vertical, square(), potentials_.data() + square());
   }
   void forward(int iterations, T damping, T* log_marginals) {
-    engine_.forward(unary_.data(), potentials_.data(), general_.axis.data(), iterations, damping, log_marginals_.data(),
-                    true);
+    run_.forward(input(), iterations, damping, log_marginals_.data(), true);
     from_rows(grid_, log_marginals_.data(), log_marginals);
   }
   void backward(const T* grad_log_marginals, T* grad_unary, T* grad_horizontal, T* grad_vertical) const {
     PoolBuffer<T> grad(size()), out(size()), pairs(2 * square());
     to_rows(grid_, grad_log_marginals, grad.data());
-    engine_.backward(unary_.data(), potentials_.data(), general_.axis.data(), log_marginals_.data(), grad.data(), 2,
-                     out.data(), pairs.data());
+    run_.backward(input(), log_marginals_.data(), grad.data(), 2, out.data(), pairs.data());
     from_rows(grid_, out.data(), grad_unary);
     std::copy_n(pairs.data(), square(), grad_horizontal);
     std::copy_n(pairs.data() + square(), square(), grad_vertical);
@@ -115,9 +114,10 @@ class WideGrid {
  private:
   std::size_t size() const { return grid_.height * grid_.width * grid_.states; }
   std::size_t square() const { return grid_.states * grid_.states; }
+  detail::PairwiseInput<T> input() const { return {unary_.data(), potentials_.data(), general_.axis.data()}; }
   GridShape grid_;
   GeneralGrid general_;
-  PairwiseBeliefPropagationEngine<T> engine_;
+  detail::PairwiseRun<T> run_;
   PoolBuffer<T> unary_, log_marginals_, potentials_;
 };
 

@@ -21,12 +21,12 @@ class PairwiseBeliefPropagation final : public Operation<T> {
   void forward(Forward<T>& context) override {
     const auto unary = context.input(0), potentials = context.input(1);
     const Sizes s = sizes(unary.shape, potentials.shape);
-    engines_.clear();
+    runs_.clear();
     for (std::size_t b = 0; b < s.batch; ++b) {
-      engines_.emplace_back(factors_.wiring(), s.states);
-      engines_.back().forward(unary.data + b * s.unary, potentials.data + b * s.potential_stride, indices(s),
-                              options_.iterations, static_cast<T>(options_.damping),
-                              context.output().data + b * s.unary, true);
+      runs_.emplace_back(detail::PairwiseBeliefPropagationEngine<T>(factors_.wiring(), s.states));
+      runs_.back().forward({unary.data + b * s.unary, potentials.data + b * s.potential_stride, indices(s)},
+                           options_.iterations, static_cast<T>(options_.damping), context.output().data + b * s.unary,
+                           true);
     }
   }
   void backward(Backward<T>& context) override {
@@ -36,9 +36,9 @@ class PairwiseBeliefPropagation final : public Operation<T> {
     T* unary_sum = context.wants(0) ? context.add_to(0) : nullptr;
     T* potential_sum = context.wants(1) ? context.add_to(1) : nullptr;
     for (std::size_t b = 0; b < s.batch; ++b) {
-      engines_[b].backward(unary.data + b * s.unary, potentials.data + b * s.potential_stride, indices(s),
-                           context.output().data + b * s.unary, context.gradient().data + b * s.unary, s.count,
-                           grad_unary.data(), grad_potentials.data());
+      runs_[b].backward({unary.data + b * s.unary, potentials.data + b * s.potential_stride, indices(s)},
+                        context.output().data + b * s.unary, context.gradient().data + b * s.unary, s.count,
+                        grad_unary.data(), grad_potentials.data());
       for (std::size_t n = 0; unary_sum != nullptr && n < s.unary; ++n)
         unary_sum[b * s.unary + n] += grad_unary.data()[n];
       for (std::size_t n = 0; potential_sum != nullptr && n < s.potentials; ++n)
@@ -71,7 +71,7 @@ class PairwiseBeliefPropagation final : public Operation<T> {
   UnrolledOptions options_;
   std::optional<Indices> index_;
   std::vector<std::int64_t> zeros_;  // the index of factors that share one potential
-  std::vector<detail::PairwiseBeliefPropagationEngine<T>> engines_;
+  std::vector<detail::PairwiseRun<T>> runs_;
 };
 
 }  // namespace

@@ -3,20 +3,9 @@
 #include <algorithm>
 #include <limits>
 
-#include <tapestry/autodiff/threads.hpp>
+#include <tapestry/prob/split.hpp>
 
 namespace tapestry::detail {
-namespace {
-
-template <class F>
-void split(std::size_t n, std::size_t grain, F&& f) {
-  parallel_for(
-      static_cast<std::int64_t>(n), static_cast<std::int64_t>(std::max<std::size_t>(1, grain)),
-      [&](std::int64_t begin, std::int64_t end) { f(static_cast<std::size_t>(begin), static_cast<std::size_t>(end)); });
-}
-
-}  // namespace
-
 PairwiseWiring::PairwiseWiring(std::size_t variables, std::size_t factors, const std::int64_t* first,
                                const std::int64_t* second)
     : first_(first, first + factors),
@@ -41,163 +30,175 @@ PairwiseGraph PairwiseWiring::graph(std::size_t states) const {
 }
 
 template <class T>
-void PairwiseBeliefPropagationEngine<T>::forward(const T* unary, const T* potentials, const std::int64_t* index,
-                                                 int iterations, T damping, T* log_marginals, bool keep) {
+void PairwiseBeliefPropagationEngine<T>::prepare(const PairwiseInput<T>& in, T damping) {
   const std::size_t K = graph_.states;
-  iterations_ = iterations;
   damping_ = damping;
   T* exponentials = exponentials_.reserve(blocks() * K * K * kernels_->lanes);
   T* range = range_.reserve(blocks());
+  T* shift = shift_.reserve(blocks() * kernels_->lanes);
   split(blocks(), block_grain(), [&](std::size_t begin, std::size_t end) {
-    kernels_->prepare(graph_, potentials, index, begin, end, exponentials, range);
+    kernels_->prepare(graph_, in.potentials, in.index, begin, end, exponentials, range, shift);
   });
   T widest = 0;
   for (std::size_t b = 0; b < blocks(); ++b) widest = std::max(widest, range[b]);
   constexpr T minus_infinity = -std::numeric_limits<T>::infinity();
   bool contradiction = false;
   for (std::size_t v = 0; v < graph_.variables && !contradiction; ++v)
-    contradiction = std::all_of(unary + v * K, unary + (v + 1) * K, [](T x) { return x == minus_infinity; });
+    contradiction = std::all_of(in.unary + v * K, in.unary + (v + 1) * K, [](T x) { return x == minus_infinity; });
   infinite_ = contradiction || widest == -minus_infinity;
   in_probabilities_ = probabilities_ != nullptr && !contradiction && widest <= Probabilities::widest_range;
-  if (in_probabilities_)
-    forward_in_probabilities(unary, log_marginals, keep);
-  else
-    forward_in_logarithms(unary, potentials, index, log_marginals, keep);
+  if (!in_probabilities_) return;
+  T* unary = unary_.reserve(belief_elements());
+  split(graph_.variables, variable_grain(),
+        [&](std::size_t begin, std::size_t end) { probabilities_->load_unary(graph_, in.unary, begin, end, unary); });
 }
 
 template <class T>
-void PairwiseBeliefPropagationEngine<T>::forward_in_probabilities(const T* unary, T* log_marginals, bool keep) {
-  const std::size_t K = graph_.states, elements = message_elements();
-  const auto kept = static_cast<std::size_t>(keep ? iterations_ + 1 : 2);
-  T* messages = messages_.reserve(elements * kept);
-  T* cavities = cavities_.reserve(elements * kept);
-  PoolBuffer<T> exponentials(graph_.variables * K);
-  std::fill_n(messages, elements, T(1) / static_cast<T>(K));
+void PairwiseBeliefPropagationEngine<T>::start(PairwiseMessages<T>& at) const {
+  T* messages = at.messages.reserve(message_elements());
+  if (in_probabilities_)
+    std::fill_n(messages, message_elements(), T(1) / static_cast<T>(graph_.states));
+  else
+    split(blocks(), block_grain(),
+          [&](std::size_t begin, std::size_t end) { kernels_->start(graph_, begin, end, messages); });
+}
+
+template <class T>
+void PairwiseBeliefPropagationEngine<T>::find_cavities(const PairwiseInput<T>&, PairwiseMessages<T>& at) const {
+  if (!in_probabilities_ || graph_.factors == 0) return;
+  T* cavities = at.cavities.reserve(message_elements());
   // Lanes behind the last factor have no variable that would write them.
-  if (elements > 0)
-    for (std::size_t n = 1; n <= kept; ++n)
-      std::fill(cavities + n * elements - elements / blocks(), cavities + n * elements, T(1));
-  const auto at = [&](T* p, int n) { return p + elements * static_cast<std::size_t>(keep ? n : n % 2); };
+  std::fill(cavities + message_elements() - message_elements() / blocks(), cavities + message_elements(), T(1));
   split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {
-    probabilities_->load_unary(graph_, unary, begin, end, exponentials.data());
+    probabilities_->cavities(graph_, unary_.data(), at.messages.data(), begin, end, cavities);
   });
-  for (int n = 0; n < iterations_; ++n) {
-    split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {
-      probabilities_->cavities(graph_, exponentials.data(), at(messages, n), begin, end, at(cavities, n));
-    });
+}
+
+template <class T>
+void PairwiseBeliefPropagationEngine<T>::gather(const PairwiseInput<T>& in, const T* log_messages, T* beliefs,
+                                                T* counts) const {
+  split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {
+    kernels_->gather(graph_, in.unary, log_messages, begin, end, beliefs, counts);
+  });
+}
+
+template <class T>
+void PairwiseBeliefPropagationEngine<T>::step(const PairwiseInput<T>& in, PairwiseMessages<T>& from,
+                                              PairwiseMessages<T>& to) const {
+  const T* old = from.messages.data();
+  T* next = to.messages.reserve(message_elements());
+  if (in_probabilities_) {
+    find_cavities(in, from);
     split(blocks(), block_grain(), [&](std::size_t begin, std::size_t end) {
-      probabilities_->step(graph_, exponentials_.data(), damping_, at(messages, n), at(cavities, n), begin, end,
-                           at(messages, n + 1));
+      probabilities_->step(graph_, exponentials_.data(), damping_, old, from.cavities.data(), begin, end, next);
     });
+    return;
   }
-  PoolBuffer<T> logarithms(elements);
+  PoolBuffer<T> beliefs(belief_elements()), numbers;
+  T* count = counts(numbers);
+  gather(in, old, beliefs.data(), count);
   split(blocks(), block_grain(), [&](std::size_t begin, std::size_t end) {
-    probabilities_->logarithms(graph_, at(messages, iterations_), begin, end, logarithms.data());
-  });
-  split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {
-    kernels_->gather(graph_, unary, logarithms.data(), begin, end, exponentials.data(), nullptr);
-    kernels_->normalise(graph_, exponentials.data(), nullptr, begin, end, log_marginals);
+    kernels_->step(graph_, in.potentials, in.index, exponentials_.data(), range_.data(), beliefs.data(), count,
+                   damping_, old, begin, end, next);
   });
 }
 
 template <class T>
-void PairwiseBeliefPropagationEngine<T>::forward_in_logarithms(const T* unary, const T* potentials,
-                                                               const std::int64_t* index, T* log_marginals, bool keep) {
-  const std::size_t K = graph_.states, elements = message_elements();
-  T* messages = messages_.reserve(elements * static_cast<std::size_t>(keep ? iterations_ + 1 : 2));
-  split(blocks(), block_grain(),
-        [&](std::size_t begin, std::size_t end) { kernels_->start(graph_, begin, end, messages); });
-  PoolBuffer<T> beliefs(graph_.variables * K), counts(infinite_ ? graph_.variables * K : 0);
-  const auto at = [&](int n) { return messages + elements * static_cast<std::size_t>(keep ? n : n % 2); };
-  for (int n = 0; n <= iterations_; ++n) {
-    split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {
-      kernels_->gather(graph_, unary, at(n), begin, end, beliefs.data(), counts.data());
-    });
-    if (n == iterations_) break;
+T PairwiseBeliefPropagationEngine<T>::change(const PairwiseMessages<T>& a, const PairwiseMessages<T>& b) const {
+  const std::size_t grain = std::max<std::size_t>(1, block_grain());
+  std::vector<T> most((blocks() + grain - 1) / grain + 1, T(0));
+  split(blocks(), grain, [&](std::size_t begin, std::size_t end) {
+    most[begin / grain] = beliefs_->change(graph_, in_probabilities_, a.messages.data(), b.messages.data(), begin, end);
+  });
+  return *std::max_element(most.begin(), most.end());
+}
+
+template <class T>
+typename PairwiseBeliefPropagationEngine<T>::Sums PairwiseBeliefPropagationEngine<T>::sums(
+    const PairwiseInput<T>& in, const PairwiseMessages<T>& at, T* log_marginals) const {
+  Sums out;
+  out.messages = at.messages.data();
+  T* beliefs = out.beliefs.reserve(belief_elements());
+  out.counts = counts(out.numbers);
+  if (in_probabilities_) {
+    T* logarithms = out.logarithms.reserve(message_elements());
     split(blocks(), block_grain(), [&](std::size_t begin, std::size_t end) {
-      kernels_->step(graph_, potentials, index, exponentials_.data(), range_.data(), beliefs.data(), counts.data(),
-                     damping_, at(n), begin, end, at(n + 1));
+      probabilities_->logarithms(graph_, at.messages.data(), begin, end, logarithms);
     });
+    out.messages = logarithms;
   }
   split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {
-    kernels_->normalise(graph_, beliefs.data(), counts.data(), begin, end, log_marginals);
+    kernels_->gather(graph_, in.unary, out.messages, begin, end, beliefs, out.counts);
+    kernels_->normalise(graph_, beliefs, out.counts, begin, end, log_marginals);
   });
+  return out;
 }
 
 template <class T>
-void PairwiseBeliefPropagationEngine<T>::backward(const T* unary, const T* potentials, const std::int64_t* index,
-                                                  const T* log_marginals, const T* grad_log_marginals,
-                                                  std::size_t potential_count, T* grad_unary,
-                                                  T* grad_potentials) const {
-  const std::size_t square = graph_.states * graph_.states, lanes = kernels_->lanes;
-  PoolBuffer<T> grad_beliefs(graph_.variables * graph_.states), pairs(blocks() * square * lanes);
-  std::fill_n(pairs.data(), pairs.size(), T(0));
-  split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {
-    kernels_->normalise_backward(graph_, log_marginals, grad_log_marginals, begin, end, grad_beliefs.data(),
-                                 grad_unary);
-  });
-  if (in_probabilities_)
-    backward_in_probabilities(grad_beliefs.data(), grad_unary, pairs.data());
-  else
-    backward_in_logarithms(unary, potentials, index, grad_beliefs.data(), grad_unary, pairs.data());
-  if (grad_potentials == nullptr) return;
-  if (index != nullptr) std::fill_n(grad_potentials, potential_count * square, T(0));
-  for (std::size_t f = 0; f < graph_.factors; ++f) {
-    T* out = grad_potentials + (index == nullptr ? f : static_cast<std::size_t>(index[f])) * square;
-    const T* from = pairs.data() + f / lanes * square * lanes + f % lanes;
-    for (std::size_t n = 0; n < square; ++n) out[n] = index == nullptr ? from[n * lanes] : out[n] + from[n * lanes];
-  }
+void PairwiseBeliefPropagationEngine<T>::read(const PairwiseInput<T>& in, const PairwiseMessages<T>& at,
+                                              T* log_marginals) const {
+  sums(in, at, log_marginals);
 }
 
 template <class T>
-void PairwiseBeliefPropagationEngine<T>::backward_in_probabilities(T* grad_beliefs, T* grad_unary, T* pairs) const {
-  const std::size_t elements = message_elements();
-  PoolBuffer<T> grad_messages(elements), grad_cavities(elements), carry(damping_ != T(0) ? elements : 0);
-  std::fill_n(grad_messages.data(), elements, T(0));
-  std::fill_n(carry.data(), carry.size(), T(0));
-  const auto at = [&](const PoolBuffer<T>& p, int n) { return p.data() + elements * static_cast<std::size_t>(n); };
-  const auto spread = [&](const T* cavities) {
-    split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {
-      probabilities_->spread(graph_, grad_beliefs, cavities, begin, end, grad_messages.data(), grad_unary);
+double PairwiseBeliefPropagationEngine<T>::read(const PairwiseInput<T>& in, const PairwiseMessages<T>& at,
+                                                T* log_marginals, const std::vector<FactorPart>& factors) const {
+  const std::size_t K = graph_.states, lanes = kernels_->lanes;
+  const Sums found = sums(in, at, log_marginals);
+  const PoolBuffer<T>& beliefs = found.beliefs;
+  PoolBuffer<T> normalisers(graph_.factors);
+  const auto find = [&](std::size_t first, std::size_t last, std::size_t low, std::size_t high, T* probabilities) {
+    split(last - first, block_grain(), [&](std::size_t begin, std::size_t end) {
+      // Without counts a state of no possibility is -inf in the unary potential, and so in the cavity.
+      beliefs_->factors(graph_, in.potentials, in.index, exponentials_.data(), range_.data(), shift_.data(),
+                        beliefs.data(), found.counts, found.messages, first + begin, first + end, low, high,
+                        probabilities, normalisers.data());
     });
   };
-  spread(nullptr);
-  for (int n = iterations_; n-- > 0;) {
-    split(blocks(), block_grain(), [&](std::size_t begin, std::size_t end) {
-      probabilities_->step_backward(graph_, exponentials_.data(), damping_, at(messages_, n), at(messages_, n + 1),
-                                    at(cavities_, n), grad_messages.data(), begin, end, grad_cavities.data(),
-                                    carry.data(), pairs);
-    });
-    spread(grad_cavities.data());
+  std::size_t first = 0;
+  for (const auto& [count, probabilities] : factors) {
+    if (count > 0) find(first / lanes, (first + count + lanes - 1) / lanes, first, first + count, probabilities);
+    first += count;
   }
-}
-
-template <class T>
-void PairwiseBeliefPropagationEngine<T>::backward_in_logarithms(const T* unary, const T* potentials,
-                                                                const std::int64_t* index, T* grad_beliefs,
-                                                                T* grad_unary, T* pairs) const {
-  const std::size_t elements = message_elements(), beliefs_size = graph_.variables * graph_.states;
-  PoolBuffer<T> beliefs(beliefs_size), counts(infinite_ ? beliefs_size : 0);
-  PoolBuffer<T> grad_cavity(elements), carry(damping_ != T(0) ? elements : 0);
-  std::fill_n(grad_cavity.data(), elements, T(0));
-  std::fill_n(carry.data(), carry.size(), T(0));
-  const auto at = [&](int n) { return messages_.data() + elements * static_cast<std::size_t>(n); };
-  for (int n = iterations_; n-- > 0;) {
-    split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {
-      kernels_->gather(graph_, unary, at(n), begin, end, beliefs.data(), counts.data());
-    });
-    split(blocks(), block_grain(), [&](std::size_t begin, std::size_t end) {
-      kernels_->step_backward(graph_, potentials, index, exponentials_.data(), range_.data(), beliefs.data(),
-                              counts.data(), damping_, at(n), at(n + 1), grad_beliefs, begin, end, grad_cavity.data(),
-                              carry.data(), pairs);
-    });
-    split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {
-      kernels_->scatter(graph_, grad_cavity.data(), begin, end, grad_beliefs, grad_unary);
-    });
+  if (factors.empty()) find(0, blocks(), 0, 0, nullptr);
+  // The dual form: sum_i (1 - degree_i) log Z_i + sum_f log Z_f.
+  constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
+  double log_partition = 0;
+  for (std::size_t v = 0; v < graph_.variables; ++v) {
+    const T* log_p = log_marginals + v * K;
+    const std::size_t best = static_cast<std::size_t>(std::max_element(log_p, log_p + K) - log_p);
+    if (static_cast<double>(log_p[best]) == minus_infinity) return minus_infinity;
+    const double degree = static_cast<double>(graph_.offsets[v + 1] - graph_.offsets[v]);
+    log_partition += (1 - degree) * (static_cast<double>(beliefs.data()[v * K + best]) - log_p[best]);
   }
+  for (std::size_t f = 0; f < graph_.factors; ++f) log_partition += static_cast<double>(normalisers.data()[f]);
+  return log_partition;
 }
 
 template class PairwiseBeliefPropagationEngine<float>;
 template class PairwiseBeliefPropagationEngine<double>;
+
+template <class T>
+void PairwiseRun<T>::forward(const PairwiseInput<T>& in, int iterations, T damping, T* log_marginals, bool keep) {
+  engine_.prepare(in, damping);
+  kept_.resize(static_cast<std::size_t>(keep ? iterations + 1 : 2));
+  const auto at = [&](int n) -> PairwiseMessages<T>& { return kept_[static_cast<std::size_t>(keep ? n : n % 2)]; };
+  engine_.start(at(0));
+  for (int n = 0; n < iterations; ++n) engine_.step(in, at(n), at(n + 1));
+  engine_.read(in, at(iterations), log_marginals);
+}
+
+template <class T>
+void PairwiseRun<T>::backward(const PairwiseInput<T>& in, const T* log_marginals, const T* grad_log_marginals,
+                              std::size_t potential_count, T* grad_unary, T* grad_potentials) const {
+  auto g = engine_.from_log_marginals(log_marginals, grad_log_marginals);
+  engine_.enter(g);
+  for (std::size_t n = kept_.size() - 1; n-- > 0;) engine_.step_backward(in, kept_[n], kept_[n + 1], g);
+  std::copy_n(g.unary.data(), engine_.variables() * engine_.states(), grad_unary);
+  if (grad_potentials != nullptr) engine_.collect(g, in.index, potential_count, grad_potentials);
+}
+
+template class PairwiseRun<float>;
+template class PairwiseRun<double>;
 
 }  // namespace tapestry::detail

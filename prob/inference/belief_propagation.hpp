@@ -21,11 +21,14 @@ enum class Schedule {
 /// Loopy belief propagation (Pearl 1988; Kschischang, Frey, Loeliger 2001): sum-product at temperature 1, max-product
 /// at 0. The log-partition is Bethe's estimate, exact on trees at convergence.
 ///
-/// Gradients through iterations are for flooding: other schedules take GradientMode::implicit or likelihood.
+/// Gradients through iterations are for flooding: other schedules take GradientMode::implicit or likelihood. Flooding
+/// at temperature 1 without weights on unary and pairwise tables of one cardinality (64 states at most) runs on vector
+/// kernels in the precision of T; all else in double, factor by factor.
 struct BeliefPropagation {
   std::int64_t iterations = 100;
-  double tolerance = 1e-8;  ///< on the largest change of a message's probability
-  double damping = 0;       ///< part of the old message (its logarithm) that stays
+  /// On the largest change of a message's probability; what the type's rounding does not reach is not waited for.
+  double tolerance = 1e-8;
+  double damping = 0;  ///< part of the old message that stays: of its probabilities, at temperature 0 of logarithms
   double temperature = 1;
   Schedule schedule = Schedule::flooding;
   GradientMode gradient = GradientMode::unrolled;
@@ -34,6 +37,8 @@ struct BeliefPropagation {
   /// A counting number for each factor group, or for each factor of all groups one after the other; ones if empty.
   /// Others than ones are fractional belief propagation (Wiegerinck, Heskes 2003).
   std::vector<double> weights = {};
+  /// Without, result.factors is empty, which saves memory where there are millions.
+  bool factor_marginals = true;
 };
 
 /// Tree-reweighted belief propagation (Wainwright, Jaakkola, Willsky 2005): an upper bound on the log-partition once

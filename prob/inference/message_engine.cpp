@@ -155,6 +155,42 @@ double MessageEngine::normalize(const Factor& f, double* messages) const {
   return dead ? minus_infinity : 0;
 }
 
+double MessageEngine::share_of_update(double update, double old, double damping) const {
+  if (!(damping > 0) || update == minus_infinity || old == minus_infinity) return 1;
+  if (temperature_ == 0) return 1 - damping;
+  return 1 / (1 + damping / (1 - damping) * std::exp((old - update) / temperature_));
+}
+
+std::vector<double> MessageEngine::start() const {
+  std::vector<double> messages(static_cast<std::size_t>(size_), 0.0);
+  for (std::int32_t i = 0; i < factors(); ++i) {
+    const Factor f = factor(i);
+    if (f.group->kind == FactorKind::table && f.group->arity() == 1)
+      std::copy(f.potentials, f.potentials + f.entries, messages.data() + f.messages);
+    normalize(f, messages.data() + f.messages);
+  }
+  return messages;
+}
+
+void MessageEngine::start_backward(const double* gradient, double* potential_gradient) const {
+  for (std::int32_t i = 0; i < factors(); ++i) {
+    const Factor f = factor(i);
+    if (f.group->kind != FactorKind::table || f.group->arity() != 1) continue;
+    SoftMaximum soft(temperature_);
+    double total = 0;
+    for (std::int64_t k = 0; k < f.entries; ++k) {
+      soft.add(f.potentials[k]);
+      total += f.potentials[k] == minus_infinity ? 0 : gradient[f.messages + k];
+    }
+    const double scale = soft.value();
+    if (scale == minus_infinity) continue;
+    for (std::int64_t k = 0; k < f.entries; ++k)
+      if (f.potentials[k] != minus_infinity)
+        potential_gradient[f.potentials - potentials_.data() + k] +=
+            (gradient[f.messages + k] - total * soft.weight(f.potentials[k], scale)) / f.weight;
+  }
+}
+
 double MessageEngine::renew(const Factor& f, const double* old, double damping, double* fresh) const {
   std::vector<double> heap;
   double stack[128];
@@ -164,13 +200,18 @@ double MessageEngine::renew(const Factor& f, const double* old, double damping, 
     heap.resize(static_cast<std::size_t>(n));
     cavity = heap.data();
   }
+  if (f.group->arity() == 1) damping = 0;  // what depends on no message is there at once
   cavities(f, old, cavity);
   update(f, cavity, fresh);
   normalize(f, fresh);
   double change = 0;
   for (std::int64_t m = 0; m < n; ++m) {
-    if (damping > 0 && fresh[m] != minus_infinity && old[m] != minus_infinity)
-      fresh[m] = (1 - damping) * fresh[m] + damping * old[m];
+    if (damping > 0 && fresh[m] != minus_infinity && old[m] != minus_infinity) {
+      if (temperature_ > 0)
+        fresh[m] += temperature_ * std::log((1 - damping) + damping * std::exp((old[m] - fresh[m]) / temperature_));
+      else
+        fresh[m] = (1 - damping) * fresh[m] + damping * old[m];
+    }
     change = std::max(change, std::abs(std::exp(fresh[m]) - std::exp(old[m])));
   }
   return change;
@@ -211,9 +252,11 @@ void MessageEngine::flood_backward(const double* old, double damping, const doub
       double total = 0;
       for (std::int64_t i = m; i < m + k; ++i) {
         const auto at = static_cast<std::size_t>(i);
-        const bool mixed = damping > 0 && out[at] != minus_infinity && own[i] != minus_infinity;
-        g[at] = out[at] == minus_infinity ? 0 : given[i] * (mixed ? 1 - damping : 1);
-        if (mixed) own_gradient[i] += damping * given[i];
+        const double share = out[at] == minus_infinity
+                                 ? 1
+                                 : share_of_update(out[at] - scale, own[i], f.group->arity() == 1 ? 0 : damping);
+        g[at] = out[at] == minus_infinity ? 0 : given[i] * share;
+        own_gradient[i] += (1 - share) * given[i];
         total += g[at];
       }
       for (std::int64_t i = m; i < m + k && scale != minus_infinity; ++i)

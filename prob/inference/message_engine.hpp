@@ -27,9 +27,12 @@ class MessageEngine {
   template <class T>
   void load(const std::vector<const T*>& potentials, const std::vector<PotentialLayout>& layouts, std::int64_t batch);
 
-  /// Messages that say nothing.
-  std::vector<double> start() const { return std::vector<double>(static_cast<std::size_t>(size_), 0.0); }
-  /// All messages from all old ones, damped; returns the largest change of a normalised message.
+  /// First messages: those of unary tables, and of others that say nothing.
+  std::vector<double> start() const;
+  /// Adds to the gradient of the potentials.
+  void start_backward(const double* gradient, double* potential_gradient) const;
+  /// All messages from all old ones, damped in probabilities (logarithms at temperature 0); returns the largest change
+  /// of a normalised message.
   double flood(const double* old, double damping, double* fresh);
   /// Factors one after the other in the given order, each using the newest messages.
   double sweep(const std::vector<std::int32_t>& order, double damping, double* messages);
@@ -92,6 +95,8 @@ class MessageEngine {
   void update_backward(const Factor& f, const double* cavity, const double* out, const double* gradient,
                        double* cavity_gradient, double* potential_gradient) const;
   double normalize(const Factor& f, double* messages) const;
+  /// Part of an update in a damped message; 1 where either is impossible.
+  double share_of_update(double update, double old, double damping) const;
   double renew(const Factor& f, const double* old, double damping, double* fresh) const;
   double log_partition_of(const Factor& f, const double* cavity, double* probabilities) const;
   std::int64_t width(const FactorStructure& group) const;

@@ -5,48 +5,9 @@
 namespace tapestry::detail::TAPESTRY_ARCH {
 namespace {
 
-/// Up to what range of a block's potentials products are in probabilities.
-template <class T>
-constexpr T narrow = sizeof(T) == 4 ? T(30) : T(330);
-
-/// The factors of a block; lanes behind the last one repeat the block's first.
-template <class T>
-struct Block {
-  std::size_t factor[lanes<T>];
-  std::size_t variable[2][lanes<T>];  ///< first, second
-  Block(const PairwiseGraph& graph, std::size_t block) {
-    for (std::size_t v = 0; v < lanes<T>; ++v) {
-      const std::size_t f = block * lanes<T> + v < graph.factors ? block * lanes<T> + v : block * lanes<T>;
-      factor[v] = f;
-      variable[0][v] = static_cast<std::size_t>(graph.first[f]);
-      variable[1][v] = static_cast<std::size_t>(graph.second[f]);
-    }
-  }
-};
-
-template <class T>
-TAPESTRY_INLINE Vec<T> gathered(const T* p, const std::size_t (&index)[lanes<T>], std::size_t stride) {
-  T buffer[lanes<T>];
-  for (std::size_t v = 0; v < lanes<T>; ++v) buffer[v] = p[index[v] * stride];
-  return load<T>(buffer);
-}
-
-/// Log-potentials of a block as given.
-template <class T>
-struct Potentials {
-  const T* base;
-  std::size_t place[lanes<T>];
-  Potentials(const T* potentials, const std::int64_t* index, const Block<T>& block, std::size_t square)
-      : base(potentials) {
-    for (std::size_t v = 0; v < lanes<T>; ++v)
-      place[v] = (index == nullptr ? block.factor[v] : static_cast<std::size_t>(index[block.factor[v]])) * square;
-  }
-  Vec<T> operator[](std::size_t n) const { return gathered(base + n, place, 1); }
-};
-
 template <class T>
 void prepare(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index, std::size_t first,
-             std::size_t last, T* exponentials, T* range) {
+             std::size_t last, T* exponentials, T* range, T* shift) {
   const std::size_t square = graph.states * graph.states;
   for (std::size_t b = first; b < last; ++b) {
     const Potentials<T> from(potentials, index, Block<T>(graph, b), square);
@@ -61,6 +22,7 @@ void prepare(const PairwiseGraph& graph, const T* potentials, const std::int64_t
     range[b] = max_lanes<T>(most - least)[0];
     if (!(range[b] < infinity<T>)) range[b] = infinity<T>;
     most = most == -infinity<T> ? Vec<T>{} : most;
+    store<T>(shift + b * lanes<T>, most);
     for (std::size_t n = 0; n < square; ++n)
       store<T>(out + n * lanes<T>, exp_nonpositive(load<T>(out + n * lanes<T>) - most));
   }
@@ -100,32 +62,6 @@ void gather(const PairwiseGraph& graph, const T* unary, const T* messages, std::
       }
     }
   }
-}
-
-/// The sender's belief without what the receiver sent.
-template <class T, std::size_t n>
-TAPESTRY_INLINE void cavity(std::size_t K, const Block<T>& block, int direction, const T* beliefs, const T* infinite,
-                            const T* messages, Vec<T> (&out)[n]) {
-  const T* reverse = messages + static_cast<std::size_t>(1 - direction) * K * lanes<T>;
-  for (std::size_t k = 0; k < K; ++k) {
-    const Vec<T> m = load<T>(reverse + k * lanes<T>);
-    const Vec<T> belief = gathered(beliefs + k, block.variable[direction], K);
-    if (infinite == nullptr) {
-      out[k] = belief - m;
-    } else {
-      const Vec<T> count = gathered(infinite + k, block.variable[direction], K);
-      const auto impossible = m == -infinity<T>;
-      const Vec<T> others = impossible ? count - T(1) : count;
-      out[k] = others > T(0) ? splat<T>(-infinity<T>) : impossible ? belief : belief - m;
-    }
-  }
-}
-
-template <class T, std::size_t n>
-TAPESTRY_INLINE Vec<T> largest(std::size_t K, const Vec<T> (&x)[n]) {
-  Vec<T> most = splat<T>(-infinity<T>);
-  for (std::size_t k = 0; k < K; ++k) most = vmax<T>(x[k], most);
-  return most == -infinity<T> ? Vec<T>{} : most;
 }
 
 /// out[o] = log sum_m exp(from[m] + potential[m, o]).

@@ -26,9 +26,10 @@ template <class T>
 struct PairwiseBeliefPropagationKernels {
   std::size_t lanes;
   /// Exponentials [states * states][lanes] of each block's potentials, of factor f at potentials + index[f] * states^2
-  /// (f itself without an index), and range[blocks] that they span.
+  /// (f itself without an index), less each factor's largest log-potential shift[blocks * lanes], and range[blocks]
+  /// that they span.
   void (*prepare)(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index, std::size_t first,
-                  std::size_t last, T* exponentials, T* range);
+                  std::size_t last, T* exponentials, T* range, T* shift);
   void (*start)(const PairwiseGraph& graph, std::size_t first, std::size_t last, T* messages);
   /// Beliefs (logarithms, unnormalised) of variables: the sum of the finite parts, and (where not null) how many
   /// messages and potentials are -inf.

@@ -191,3 +191,15 @@ TEST_CASE("tape: broadcasting sums gradients") {
   CHECK(a.gradient()(0, 0, 0) == 12);
   CHECK(b.gradient()(0, 0) == 18);
 }
+
+TEST_CASE("tape: a leaf that only the graph holds outlives the sweep that frees the graph") {
+  for (int i = 0; i < 20; ++i) {
+    Var<double> y, kept = leaf(3);
+    {
+      const Var<double> x = Var<double>::filled({64, 4}, 1.0, true);
+      y = sum(reshape(x, Shape{4, 64}) * kept);
+    }
+    y.backward();
+    CHECK(kept.gradient()() == 256);
+  }
+}

@@ -136,15 +136,15 @@ Run<T> run(const Problem& p, const PairwiseBeliefPropagationKernels<T>& kernels,
   Run<T> r{std::vector<T>(u.size()), std::vector<T>(u.size()), std::vector<T>(t.size())};
   const auto wiring =
       std::make_shared<const detail::PairwiseWiring>(p.variables, p.factors(), p.first.data(), p.second.data());
-  PairwiseBeliefPropagationEngine<T> engine(wiring, p.states, kernels,
-                                            in_logarithms ? nullptr : probabilities_beside(kernels));
+  detail::PairwiseRun<T> passing(PairwiseBeliefPropagationEngine<T>(
+      wiring, p.states, kernels, in_logarithms ? nullptr : probabilities_beside(kernels)));
+  const detail::PairwiseInput<T> in{u.data(), t.data(), p.indices()};
   const T damping = static_cast<T>(p.damping);
-  engine.forward(u.data(), t.data(), p.indices(), p.iterations, damping, r.log_marginals.data(), false);
+  passing.forward(in, p.iterations, damping, r.log_marginals.data(), false);
   const auto transient = r.log_marginals;
-  engine.forward(u.data(), t.data(), p.indices(), p.iterations, damping, r.log_marginals.data(), true);
+  passing.forward(in, p.iterations, damping, r.log_marginals.data(), true);
   CHECK(transient == r.log_marginals);
-  engine.backward(u.data(), t.data(), p.indices(), r.log_marginals.data(), w.data(), p.count(), r.unary.data(),
-                  r.potentials.data());
+  passing.backward(in, r.log_marginals.data(), w.data(), p.count(), r.unary.data(), r.potentials.data());
   return r;
 }
 

@@ -1,0 +1,363 @@
+#include <tapestry/prob/inference/message_operations.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include <tapestry/autodiff/random.hpp>
+#include <tapestry/autodiff/tape.hpp>
+
+namespace tapestry::detail {
+
+Shape BeliefLayout::shape(int output) const {
+  Shape out;
+  if (batch > 0) out.push_back(batch);
+  if (output == 0) return out;
+  if (variables(output)) {
+    const auto& group = variable_group(output);
+    for (const std::int64_t extent : group.shape) out.push_back(extent);
+    out.push_back(group.cardinality);
+    return out;
+  }
+  const auto& group = graph.factors[factor_group(output)];
+  out.push_back(group.factors());
+  for (const std::int64_t extent : group.table()) out.push_back(extent);
+  return out;
+}
+
+template <class T>
+bool differentiable(const FactorGraph<T>& graph) {
+  const auto& potentials = graph.all_potentials();
+  return gradients_enabled() &&
+         std::any_of(potentials.begin(), potentials.end(), [](const auto& p) { return p.requires_grad(); });
+}
+
+template <class T>
+InferenceResult<T> result_of(const FactorGraph<T>& graph, std::vector<Var<T>> outputs) {
+  InferenceResult<T> result;
+  const auto groups = static_cast<std::ptrdiff_t>(graph.variable_groups().size());
+  result.log_partition = outputs[0];
+  result.variables.assign(outputs.begin() + 1, outputs.begin() + 1 + groups);
+  result.factors.assign(outputs.begin() + 1 + groups, outputs.end());
+  for (std::int64_t b = 0; b < result.log_partition.size(); ++b)
+    result.possible = result.possible && result.log_partition.data()[b] != -std::numeric_limits<T>::infinity();
+  return result;
+}
+
+template <class T>
+void set_assignment(const FactorGraph<T>& graph, InferenceResult<T>& result, const std::vector<std::int64_t>& states,
+                    std::int64_t variables) {
+  IndexTensor best = graph.batch() > 0 ? empty_tensor<std::int64_t>({graph.batch(), variables})
+                                       : empty_tensor<std::int64_t>({variables});
+  std::copy(states.begin(), states.end(), best.data());
+  result.assignment_score = graph.score(best);
+  result.assignment = std::move(best);
+}
+
+void judge(InferenceTrace& trace, bool converged) {
+  const auto& residual = trace.residual;
+  if (!converged && residual.size() >= 20)
+    trace.oscillates = *std::min_element(residual.end() - 10, residual.end()) >
+                       0.9 * *std::min_element(residual.end() - 20, residual.end() - 10);
+}
+
+namespace {
+
+template <class T>
+std::vector<double> widen(const T* from, std::int64_t n) {
+  return std::vector<double>(from, from + n);
+}
+
+/// Adds gradients of each factor's own potentials to those of the tensors that they share.
+template <class T>
+void add_potential_gradients(const MessageEngine& engine, Backward<T>& c, int first, const PotentialInputs<T>& inputs,
+                             std::int64_t b, const std::vector<double>& gradients) {
+  const auto& graph = engine.graph();
+  for (std::size_t g = 0; g < graph.factors.size(); ++g) {
+    const int input = first + static_cast<int>(g);
+    if (!c.wants(input)) continue;
+    const auto& layout = inputs.layouts[g];
+    T* out = c.add_to(input) + (layout.batch > 0 ? b * layout.batch_stride : 0);
+    const double* from = gradients.data() + engine.gradient_offset(g);
+    for (std::int64_t f = 0; f < graph.factors[g].factors(); ++f)
+      for (std::int64_t e = 0; e < layout.entries; ++e) out[f * layout.factor_stride + e] += static_cast<T>(*from++);
+  }
+}
+
+/// Inputs: potentials.
+template <class T>
+class StartMessages final : public Operation<T> {
+ public:
+  using Shapes = detail::Shapes;
+  explicit StartMessages(std::shared_ptr<Passing> passing) : passing_(std::move(passing)) {}
+  std::string_view name() const override { return "start_messages"; }
+  Shape shape(const Shapes&, int) const override { return passing_->message_shape(); }
+
+  void forward(Forward<T>& c) override {
+    auto& engine = passing_->engine;
+    const auto potentials = potentials_of(engine.graph(), c, 0);
+    for (std::int64_t b = 0; b < passing_->batches(); ++b) {
+      engine.load(potentials.data, potentials.layouts, b);
+      const auto messages = engine.start();
+      std::copy(messages.begin(), messages.end(), c.output().data + b * engine.size());
+    }
+  }
+
+  void backward(Backward<T>& c) override {
+    auto& engine = passing_->engine;
+    const auto potentials = potentials_of(engine.graph(), c, 0);
+    for (std::int64_t b = 0; b < passing_->batches(); ++b) {
+      engine.load(potentials.data, potentials.layouts, b);
+      const auto given = widen(c.gradient().data + b * engine.size(), engine.size());
+      std::vector<double> g_potentials(static_cast<std::size_t>(engine.potential_entries()), 0.0);
+      engine.start_backward(given.data(), g_potentials.data());
+      add_potential_gradients(engine, c, 0, potentials, b, g_potentials);
+    }
+  }
+
+ private:
+  std::shared_ptr<Passing> passing_;
+};
+
+/// One flooding iteration. Inputs: messages [batch, all], potentials.
+template <class T>
+class MessageStep final : public Operation<T> {
+ public:
+  explicit MessageStep(std::shared_ptr<Passing> passing) : passing_(std::move(passing)) {}
+  std::string_view name() const override { return "message_step"; }
+  Shape shape(const Shapes&, int) const override { return passing_->message_shape(); }
+
+  void forward(Forward<T>& c) override {
+    auto& engine = passing_->engine;
+    const auto potentials = potentials_of(engine.graph(), c, 1);
+    std::vector<double> fresh(static_cast<std::size_t>(engine.size()));
+    double residual = 0;
+    for (std::int64_t b = 0; b < passing_->batches(); ++b) {
+      engine.load(potentials.data, potentials.layouts, b);
+      const auto old = widen(c.input(0).data + b * engine.size(), engine.size());
+      residual = std::max(residual, engine.flood(old.data(), passing_->options.damping, fresh.data()));
+      std::copy(fresh.begin(), fresh.end(), c.output().data + b * engine.size());
+    }
+    passing_->last_residual = residual;
+  }
+
+  void backward(Backward<T>& c) override {
+    auto& engine = passing_->engine;
+    const auto potentials = potentials_of(engine.graph(), c, 1);
+    for (std::int64_t b = 0; b < passing_->batches(); ++b) {
+      engine.load(potentials.data, potentials.layouts, b);
+      const auto old = widen(c.input(0).data + b * engine.size(), engine.size());
+      const auto given = widen(c.gradient().data + b * engine.size(), engine.size());
+      std::vector<double> g_old(old.size(), 0.0),
+          g_potentials(static_cast<std::size_t>(engine.potential_entries()), 0.0);
+      engine.flood_backward(old.data(), passing_->options.damping, given.data(), g_old.data(), g_potentials.data());
+      if (c.wants(0)) {
+        T* out = c.add_to(0) + b * engine.size();
+        for (std::size_t i = 0; i < g_old.size(); ++i) out[i] += static_cast<T>(g_old[i]);
+      }
+      add_potential_gradients(engine, c, 1, potentials, b, g_potentials);
+    }
+  }
+
+ private:
+  std::shared_ptr<Passing> passing_;
+};
+
+/// Messages iterated by any schedule until they stay; the gradient is that of the fixed point. Inputs: potentials.
+template <class T>
+class FixedPointMessages final : public Operation<T> {
+ public:
+  explicit FixedPointMessages(std::shared_ptr<Passing> passing) : passing_(std::move(passing)) {}
+  std::string_view name() const override { return "message_fixed_point"; }
+  Shape shape(const Shapes&, int) const override { return passing_->message_shape(); }
+
+  void forward(Forward<T>& c) override {
+    auto& engine = passing_->engine;
+    const auto potentials = potentials_of(engine.graph(), c, 0);
+    bool converged = true;
+    for (std::int64_t b = 0; b < passing_->batches(); ++b) {
+      engine.load(potentials.data, potentials.layouts, b);
+      const auto messages = iterate(b == 0);
+      converged = converged && done_;
+      std::copy(messages.begin(), messages.end(), c.output().data + b * engine.size());
+    }
+    passing_->converged = converged;
+  }
+
+  void backward(Backward<T>& c) override {
+    auto& engine = passing_->engine;
+    const auto potentials = potentials_of(engine.graph(), c, 0);
+    const auto n = static_cast<std::size_t>(engine.size());
+    // The equation u = g + J^T u is iterated with damping, which does not move the fixed point.
+    const double damping = std::max(passing_->options.damping, 0.5);
+    for (std::int64_t b = 0; b < passing_->batches(); ++b) {
+      engine.load(potentials.data, potentials.layouts, b);
+      const auto messages = widen(c.output().data + b * engine.size(), engine.size());
+      const auto given = widen(c.gradient().data + b * engine.size(), engine.size());
+      std::vector<double> u(n, 0.0), next, g_potentials;
+      for (int step = 0; step < most_implicit_steps; ++step) {
+        next = given;
+        g_potentials.assign(static_cast<std::size_t>(engine.potential_entries()), 0.0);
+        engine.flood_backward(messages.data(), damping, u.data(), next.data(), g_potentials.data());
+        double change = 0, largest = 1;
+        for (std::size_t i = 0; i < n; ++i) {
+          change = std::max(change, std::abs(next[i] - u[i]));
+          largest = std::max(largest, std::abs(next[i]));
+        }
+        u.swap(next);
+        if (change <= implicit_tolerance * largest) break;
+      }
+      g_potentials.assign(g_potentials.size(), 0.0);
+      next.assign(n, 0.0);
+      engine.flood_backward(messages.data(), damping, u.data(), next.data(), g_potentials.data());
+      add_potential_gradients(engine, c, 0, potentials, b, g_potentials);
+    }
+  }
+
+ private:
+  std::vector<double> iterate(bool first) {
+    auto& engine = passing_->engine;
+    const auto& options = passing_->options;
+    std::vector<double> messages = engine.start(), fresh(messages.size()), residuals;
+    std::vector<std::int32_t> order;
+    if (options.schedule == Schedule::tree) {
+      order = engine.tree_order();
+    } else {
+      order.resize(static_cast<std::size_t>(engine.factors()));
+      std::iota(order.begin(), order.end(), 0);
+    }
+    Generator random(options.seed);
+    done_ = false;
+    for (std::int64_t i = 0; i < options.iterations && !done_; ++i) {
+      double residual = 0;
+      if (options.schedule == Schedule::flooding) {
+        residual = engine.flood(messages.data(), options.damping, fresh.data());
+        messages.swap(fresh);
+      } else if (options.schedule == Schedule::residual) {
+        residual = engine.residual_sweep(residuals, options.damping, messages.data());
+      } else {
+        if (options.schedule == Schedule::random)
+          for (std::size_t k = order.size(); k > 1; --k)
+            std::swap(order[k - 1], order[static_cast<std::size_t>(random.integer(static_cast<std::int64_t>(k)))]);
+        residual = engine.sweep(order, options.damping, messages.data());
+      }
+      if (first) {
+        passing_->trace.residual.push_back(residual);
+        ++passing_->trace.iterations;
+      }
+      passing_->trace.updates += static_cast<std::int64_t>(order.size());
+      done_ = residual <= options.tolerance;
+    }
+    return messages;
+  }
+
+  std::shared_ptr<Passing> passing_;
+  bool done_ = false;
+};
+
+/// Inputs: messages, potentials. Outputs: log-partition, probabilities of each variable group and each factor group.
+template <class T>
+class ReadMessages final : public Operation<T> {
+ public:
+  explicit ReadMessages(std::shared_ptr<Passing> passing) : passing_(std::move(passing)) {}
+  std::string_view name() const override { return "read_messages"; }
+  int outputs() const override { return layout().outputs(); }
+  Shape shape(const Shapes&, int output) const override { return layout().shape(output); }
+
+  void forward(Forward<T>& c) override {
+    auto& engine = passing_->engine;
+    const auto& graph = engine.graph();
+    const auto potentials = potentials_of(graph, c, 1);
+    for (std::int64_t b = 0; b < passing_->batches(); ++b) {
+      engine.load(potentials.data, potentials.layouts, b);
+      const auto beliefs = engine.read(widen(c.input(0).data + b * engine.size(), engine.size()).data());
+      c.output(0)[b] = static_cast<T>(beliefs.log_partition);
+      for (int output = 1; output < outputs(); ++output) {
+        const auto [from, n] = range(output);
+        const auto& source = layout().variables(output) ? beliefs.variables : beliefs.factors;
+        std::copy(source.begin() + from, source.begin() + from + n, c.output(output).data + b * n);
+      }
+    }
+  }
+
+  void backward(Backward<T>& c) override {
+    auto& engine = passing_->engine;
+    const auto& graph = engine.graph();
+    const auto potentials = potentials_of(graph, c, 1);
+    std::vector<double> g_variables(static_cast<std::size_t>(graph.states()), 0.0),
+        g_factors(static_cast<std::size_t>(engine.potential_entries()), 0.0);
+    bool any_variable = false, any_factor = false;
+    for (std::int64_t b = 0; b < passing_->batches(); ++b) {
+      for (int output = 1; output < outputs(); ++output) {
+        if (!c.has_gradient(output)) continue;
+        const auto [from, n] = range(output);
+        (layout().variables(output) ? any_variable : any_factor) = true;
+        auto& to = layout().variables(output) ? g_variables : g_factors;
+        const T* g = c.gradient(output).data + b * n;
+        std::copy(g, g + n, to.begin() + from);
+      }
+      engine.load(potentials.data, potentials.layouts, b);
+      const auto messages = widen(c.input(0).data + b * engine.size(), engine.size());
+      std::vector<double> g_messages(messages.size(), 0.0),
+          g_potentials(static_cast<std::size_t>(engine.potential_entries()), 0.0);
+      engine.read_backward(messages.data(), c.has_gradient(0) ? static_cast<double>(c.gradient(0)[b]) : 0,
+                           any_variable ? g_variables.data() : nullptr, any_factor ? g_factors.data() : nullptr,
+                           g_messages.data(), g_potentials.data());
+      if (c.wants(0)) {
+        T* out = c.add_to(0) + b * engine.size();
+        for (std::size_t i = 0; i < g_messages.size(); ++i) out[i] += static_cast<T>(g_messages[i]);
+      }
+      add_potential_gradients(engine, c, 1, potentials, b, g_potentials);
+    }
+  }
+
+ private:
+  BeliefLayout layout() const { return {passing_->engine.graph(), passing_->batch}; }
+  /// Place and number of an output's elements among those of its kind.
+  std::pair<std::int64_t, std::int64_t> range(int output) const {
+    if (layout().variables(output)) {
+      const auto& group = layout().variable_group(output);
+      return {group.first_state, group.size() * group.cardinality};
+    }
+    const std::size_t g = layout().factor_group(output);
+    return {passing_->engine.gradient_offset(g),
+            passing_->engine.gradient_offset(g + 1) - passing_->engine.gradient_offset(g)};
+  }
+
+  std::shared_ptr<Passing> passing_;
+};
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<Operation<T>> start_messages(std::shared_ptr<Passing> passing) {
+  return std::make_unique<StartMessages<T>>(std::move(passing));
+}
+template <class T>
+std::unique_ptr<Operation<T>> message_step(std::shared_ptr<Passing> passing) {
+  return std::make_unique<MessageStep<T>>(std::move(passing));
+}
+template <class T>
+std::unique_ptr<Operation<T>> message_fixed_point(std::shared_ptr<Passing> passing) {
+  return std::make_unique<FixedPointMessages<T>>(std::move(passing));
+}
+template <class T>
+std::unique_ptr<Operation<T>> read_messages(std::shared_ptr<Passing> passing) {
+  return std::make_unique<ReadMessages<T>>(std::move(passing));
+}
+
+#define TAPESTRY_INSTANTIATE(T)                                                                              \
+  template bool differentiable(const FactorGraph<T>&);                                                       \
+  template InferenceResult<T> result_of(const FactorGraph<T>&, std::vector<Var<T>>);                         \
+  template void set_assignment(const FactorGraph<T>&, InferenceResult<T>&, const std::vector<std::int64_t>&, \
+                               std::int64_t);                                                                \
+  template std::unique_ptr<Operation<T>> start_messages(std::shared_ptr<Passing>);                           \
+  template std::unique_ptr<Operation<T>> message_step(std::shared_ptr<Passing>);                             \
+  template std::unique_ptr<Operation<T>> message_fixed_point(std::shared_ptr<Passing>);                      \
+  template std::unique_ptr<Operation<T>> read_messages(std::shared_ptr<Passing>);
+TAPESTRY_INSTANTIATE(float)
+TAPESTRY_INSTANTIATE(double)
+#undef TAPESTRY_INSTANTIATE
+
+}  // namespace tapestry::detail

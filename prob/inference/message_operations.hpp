@@ -1,0 +1,104 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <tapestry/autodiff/operation.hpp>
+#include <tapestry/prob/factor_graph.hpp>
+#include <tapestry/prob/inference/belief_propagation.hpp>
+#include <tapestry/prob/inference/message_engine.hpp>
+
+// The operations that message passing consists of, and what its ways of running share.
+namespace tapestry::detail {
+
+// Of the equations that implicit gradients solve by iteration.
+inline constexpr int most_implicit_steps = 1000;
+inline constexpr double implicit_tolerance = 1e-12;
+
+/// Potentials of an operation's inputs from `first` on.
+template <class T>
+struct PotentialInputs {
+  std::vector<const T*> data;
+  std::vector<PotentialLayout> layouts;
+};
+
+template <class T, class Context>
+PotentialInputs<T> potentials_from(const GraphStructure& graph, Context& c, int first) {
+  PotentialInputs<T> out;
+  for (std::size_t g = 0; g < graph.factors.size(); ++g) {
+    const auto input = c.input(first + static_cast<int>(g));
+    out.data.push_back(input.data);
+    out.layouts.push_back(PotentialLayout::of(graph.factors[g], input.shape));
+  }
+  return out;
+}
+template <class T>
+PotentialInputs<T> potentials_of(const GraphStructure& graph, Forward<T>& c, int first) {
+  return potentials_from<T>(graph, c, first);
+}
+template <class T>
+PotentialInputs<T> potentials_of(const GraphStructure& graph, Backward<T>& c, int first) {
+  return potentials_from<T>(graph, c, first);
+}
+
+/// The outputs of an inference: the log-partition, probabilities of each variable group, of each factor group.
+struct BeliefLayout {
+  const GraphStructure& graph;
+  std::int64_t batch;   ///< 0 without a batch axis
+  bool factors = true;  ///< whether there are the last ones
+
+  std::int64_t batches() const { return batch > 0 ? batch : 1; }
+  int outputs() const { return static_cast<int>(1 + graph.variables.size() + (factors ? graph.factors.size() : 0)); }
+  bool variables(int output) const { return output >= 1 && output <= static_cast<int>(graph.variables.size()); }
+  const VariableGroup& variable_group(int output) const {
+    return graph.variables[static_cast<std::size_t>(output - 1)];
+  }
+  std::size_t factor_group(int output) const { return static_cast<std::size_t>(output - 1) - graph.variables.size(); }
+  Shape shape(int output) const;
+  /// Of one batch element.
+  std::int64_t elements(int output) const { return shape(output).elements() / batches(); }
+};
+
+/// Whether gradients are asked for.
+template <class T>
+bool differentiable(const FactorGraph<T>& graph);
+/// A result from such outputs.
+template <class T>
+InferenceResult<T> result_of(const FactorGraph<T>& graph, std::vector<Var<T>> outputs);
+/// states: [batch * variables]
+template <class T>
+void set_assignment(const FactorGraph<T>& graph, InferenceResult<T>& result, const std::vector<std::int64_t>& states,
+                    std::int64_t variables);
+/// Sets trace.oscillates.
+void judge(InferenceTrace& trace, bool converged);
+
+/// What the operations of one inference by MessageEngine share.
+struct Passing {
+  Passing(std::shared_ptr<const GraphStructure> structure, const BeliefPropagation& chosen, std::vector<double> weights,
+          std::int64_t batch_size)
+      : engine(std::move(structure), chosen.temperature, std::move(weights)), options(chosen), batch(batch_size) {}
+  std::int64_t batches() const { return batch > 0 ? batch : 1; }
+  Shape message_shape() const { return {batches(), engine.size()}; }
+
+  MessageEngine engine;
+  BeliefPropagation options;
+  std::int64_t batch;
+  InferenceTrace trace;
+  double last_residual = 0;
+  bool converged = false;
+};
+
+/// First messages from the potentials.
+template <class T>
+std::unique_ptr<Operation<T>> start_messages(std::shared_ptr<Passing> passing);
+/// One flooding iteration. Inputs: messages [batch, all], potentials.
+template <class T>
+std::unique_ptr<Operation<T>> message_step(std::shared_ptr<Passing> passing);
+/// Messages iterated by any schedule until they stay; the gradient is that of the fixed point. Inputs: potentials.
+template <class T>
+std::unique_ptr<Operation<T>> message_fixed_point(std::shared_ptr<Passing> passing);
+/// Inputs: messages, potentials. Outputs as BeliefLayout has them.
+template <class T>
+std::unique_ptr<Operation<T>> read_messages(std::shared_ptr<Passing> passing);
+
+}  // namespace tapestry::detail

@@ -1,0 +1,230 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include <tapestry/autodiff/check_gradients.hpp>
+#include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/ops/arithmetic.hpp>
+#include <tapestry/autodiff/ops/reduction.hpp>
+#include <tapestry/autodiff/tape.hpp>
+#include <tapestry/prob/graph_builders.hpp>
+#include <tapestry/prob/inference/belief_propagation.hpp>
+#include <tapestry/prob/inference/junction_tree.hpp>
+
+using namespace tapestry;
+
+namespace {
+
+constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
+
+template <class T>
+Tensor<T> numbers(const Shape& shape, std::uint64_t seed, double spread = 1) {
+  std::mt19937_64 random(seed);
+  std::normal_distribution<double> normal(0, spread);
+  Tensor<T> out = empty_tensor<T>(shape);
+  for (T& x : out) x = static_cast<T>(normal(random));
+  return out;
+}
+
+struct Form {
+  std::int64_t states = 3;
+  bool batched = false;
+  bool evidence = false;
+  bool one_group = false;
+  double spread = .8;
+  bool forbidden = false;
+};
+
+template <class T>
+std::vector<Var<T>> potentials(const Form& form) {
+  const std::int64_t K = form.states;
+  std::vector<Var<T>> x;
+  x.emplace_back(numbers<T>({12, K}, 1, form.spread), true);
+  x.emplace_back(numbers<T>(form.batched ? Shape{2, 8, K, K} : Shape{8, K, K}, 2, form.spread), true);
+  x.emplace_back(numbers<T>({K, K}, 3, form.spread), true);
+  x.emplace_back(numbers<T>(form.batched ? Shape{2, 1, K} : Shape{K}, 4, form.spread), true);
+  if (form.forbidden) {
+    x[0].mutable_data()[1] = static_cast<T>(minus_infinity);
+    x[1].mutable_data()[2] = static_cast<T>(minus_infinity);
+    x[2].mutable_data()[1] = static_cast<T>(minus_infinity);
+  }
+  return x;
+}
+
+/// Two groups of variables in loops: a 2 x 4 grid in part, with a factor between its groups and one twice.
+template <class T>
+FactorGraph<T> graph_of(const Form& form, const std::vector<Var<T>>& x) {
+  FactorGraph<T> graph;
+  const auto a = graph.add_variables("a", {3, 3}, form.states);
+  const auto b = graph.add_variables("b", {3}, form.states);
+  IndexTensor all = empty_tensor<std::int64_t>({12, 1}), first = empty_tensor<std::int64_t>({3, 1});
+  for (std::int64_t v = 0; v < 12; ++v) all.data()[v] = v;
+  for (std::int64_t i = 0; i < 3; ++i) first.data()[i] = 5 * i;
+  graph.add_factors("own", all, x[0]);
+  const IndexTensor loops = {{0, 1}, {1, 4}, {4, 3}, {3, 0}, {4, 9}, {9, 10}, {10, 11}, {11, 9}};
+  graph.add_factors("loops", loops, x[1]);
+  if (!form.one_group) graph.add_factors("rows", grid_edges(graph.ids(a))[0], x[2]);
+  graph.add_factors("some", first, x[3]);
+  if (form.evidence) graph.observe({{5, form.states - 1}, {9, 0}});
+  static_cast<void>(b);
+  return graph;
+}
+
+struct Outcome {
+  std::vector<double> values, gradients;  // weights of one make the general path of the same
+  std::int64_t iterations;
+  bool converged;
+};
+
+template <class T>
+Outcome run(const Form& form, const BeliefPropagation& options, bool by_factor) {
+  const auto x = potentials<T>(form);
+  const auto graph = graph_of(form, x);
+  BeliefPropagation chosen = options;
+  if (by_factor) chosen.weights.assign(graph.factor_groups().size(), 1.0);
+  const auto r = infer(graph, chosen);
+  Outcome out{{}, {}, r.trace.iterations, r.converged};
+  auto total = sum(r.log_partition) * T(.7);
+  std::uint64_t seed = 90;
+  const auto add = [&](const std::vector<Var<T>>& parts) {
+    for (const auto& part : parts) {
+      out.values.insert(out.values.end(), part.data(), part.data() + part.size());
+      total = total + sum(part * part * Var<T>(numbers<T>(part.shape(), ++seed)));
+    }
+  };
+  add({r.log_partition});
+  add(r.variables);
+  add(r.factors);
+  for (const auto state : *r.assignment) out.values.push_back(static_cast<double>(state));
+  total.backward();
+  for (const auto& p : x)
+    if (p.has_gradient())
+      out.gradients.insert(out.gradients.end(), p.gradient().data(), p.gradient().data() + p.size());
+  return out;
+}
+
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  REQUIRE(a.size() == b.size());
+  double most = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (a[i] == b[i]) continue;
+    const double d = std::abs(a[i] - b[i]) / std::max(1.0, std::abs(b[i]));
+    most = d <= most ? most : std::isnan(d) ? 1e300 : d;
+  }
+  return most;
+}
+
+}  // namespace
+
+TEST_CASE("pairwise passing: equal to messages one by one, values and gradients in every mode") {
+  for (const Form& form : {Form{}, Form{.states = 2, .batched = true}, Form{.states = 4, .evidence = true},
+                           Form{.states = 4, .one_group = true}, Form{.states = 5, .batched = true, .evidence = true},
+                           Form{.states = 1}, Form{.spread = 60}, Form{.states = 4, .forbidden = true}}) {
+    CAPTURE(form.states);
+    CAPTURE(form.spread);
+    for (const double damping : {0.0, 0.3}) {
+      // A damped message would keep a part of what has become impossible.
+      if (form.forbidden && damping > 0) continue;
+      for (const auto mode : {GradientMode::unrolled, GradientMode::checkpointed, GradientMode::truncated,
+                              GradientMode::likelihood, GradientMode::implicit}) {
+        CAPTURE(static_cast<int>(mode));
+        const bool fixed_point = mode == GradientMode::implicit;
+        if (fixed_point && (form.spread > 1 || form.states == 1)) continue;
+        const BeliefPropagation options{.iterations = fixed_point ? 3000 : 7,
+                                        .tolerance = fixed_point ? 1e-14 : 0,
+                                        .damping = damping,
+                                        .gradient = mode,
+                                        .truncation = 3};
+        const auto fused = run<double>(form, options, false), scalar = run<double>(form, options, true);
+        CHECK(distance(fused.values, scalar.values) < (form.spread > 1 ? 1e-9 : 1e-12));
+        CHECK(distance(fused.gradients, scalar.gradients) < (form.spread > 1 ? 1e-8 : fixed_point ? 1e-9 : 1e-11));
+        CHECK(fused.iterations == scalar.iterations);
+      }
+    }
+  }
+}
+
+TEST_CASE("pairwise passing: truncated gradients where messages have converged") {
+  const BeliefPropagation options{
+      .iterations = 500, .tolerance = 1e-9, .gradient = GradientMode::truncated, .truncation = 4};
+  const Form form{.spread = .4};
+  const auto fused = run<double>(form, options, false), scalar = run<double>(form, options, true);
+  CHECK(fused.converged);
+  CHECK(scalar.converged);
+  CHECK(fused.iterations == scalar.iterations);
+  CHECK(distance(fused.values, scalar.values) < 1e-12);
+  CHECK(distance(fused.gradients, scalar.gradients) < 1e-11);
+}
+
+TEST_CASE("pairwise passing: gradients are those of the very computation") {
+  for (const auto mode : {GradientMode::unrolled, GradientMode::checkpointed})
+    for (const Form& form : {Form{.states = 4, .evidence = true}, Form{.batched = true}, Form{.spread = 20}})
+      check_gradients(
+          [&](const std::vector<Var<double>>& x) {
+            const auto r = infer(graph_of(form, x),
+                                 BeliefPropagation{.iterations = 5, .tolerance = 0, .damping = .2, .gradient = mode});
+            return sum(r.log_partition) + sum(r.variables[0] * r.variables[0]) + sum(r.factors[1] * r.factors[1]) +
+                   sum(r.factors[0] * r.factors[0] * r.factors[0]);
+          },
+          potentials<double>(form), {.tolerance = form.spread > 1 ? 1e-5 : 1e-6, .forward_mode = false});
+}
+
+TEST_CASE("pairwise passing: the log-partition and its gradient need no marginals of factors") {
+  for (const bool by_factor : {false, true}) {
+    std::vector<double> found[2];
+    for (const bool marginals : {false, true}) {
+      const auto x = potentials<double>({});
+      auto graph = graph_of({}, x);
+      BeliefPropagation options{.iterations = 6, .tolerance = 0, .factor_marginals = marginals};
+      if (by_factor) options.weights.assign(graph.factor_groups().size(), 1.0);
+      const auto r = infer(graph, options);
+      CHECK(r.factors.size() == (marginals ? graph.factor_groups().size() : 0));
+      r.log_partition.backward();
+      for (const auto& p : x) found[marginals].insert(found[marginals].end(), p.gradient().begin(), p.gradient().end());
+    }
+    CHECK(distance(found[0], found[1]) == 0);
+  }
+}
+
+TEST_CASE("pairwise passing: float agrees with double and converges") {
+  for (const Form& form : {Form{.spread = .4}, Form{.states = 4, .spread = .4}, Form{.states = 4, .spread = 8}}) {
+    const BeliefPropagation options{.iterations = 8, .tolerance = 0, .damping = .1};
+    const auto single = run<float>(form, options, false), exact = run<double>(form, options, false);
+    CHECK(distance(single.values, exact.values) < (form.spread > 1 ? 1e-3 : 1e-5));
+    CHECK(distance(single.gradients, exact.gradients) < (form.spread > 1 ? 1e-2 : 2e-5));
+  }
+  CHECK(run<float>({.spread = .4}, BeliefPropagation{}, false).converged);
+}
+
+TEST_CASE("pairwise passing: exact on a tree, -inf and contradictions included") {
+  FactorGraph<double> graph;
+  const auto a = graph.add_variables("a", {6}, 4);
+  auto tables = numbers<double>({5, 4, 4}, 8);
+  tables(2, 1, 1) = tables(2, 1, 2) = tables(4, 0, 3) = minus_infinity;
+  const Var<double> x(tables, true);
+  graph.add_factors("tree", tree_edges(graph.ids(a), {-1, 0, 0, 1, 1, 2}), x);
+  graph.observe(4, 1);
+  const auto expected = infer(graph, JunctionTree{});
+  const auto result = infer(graph, BeliefPropagation{});
+  CHECK(result.converged);
+  CHECK(result.log_partition.item() == doctest::Approx(expected.log_partition.item()).epsilon(1e-12));
+  for (std::int64_t i = 0; i < result.factors[0].size(); ++i)
+    CHECK(std::abs(result.factors[0].data()[i] - expected.factors[0].data()[i]) < 1e-12);
+  result.log_partition.backward();
+  for (std::int64_t i = 0; i < x.size(); ++i)
+    CHECK(std::abs(x.gradient().data()[i] - expected.factors[0].data()[i]) < 1e-9);
+  // Variable 1 has no state that both its neighbours allow.
+  auto impossible = numbers<double>({5, 4, 4}, 9);
+  for (std::size_t k = 0; k < 4; ++k) impossible(2, k, 1) = minus_infinity;
+  graph.set_potentials(0, Var<double>(impossible, true));
+  graph.observe(3, 1);
+  const auto none = infer(graph, BeliefPropagation{});
+  CHECK_FALSE(none.possible);
+  CHECK(none.log_partition.item() == minus_infinity);
+  for (std::int64_t i = 0; i < none.variables[0].size(); ++i) CHECK_FALSE(std::isnan(none.variables[0].data()[i]));
+  none.log_partition.backward();
+  graph.set_potentials(0, Var<double>(numbers<double>({4, 4}, 1) / 0.0));
+  CHECK_THROWS_AS(infer(graph, BeliefPropagation{}), NumericalError);
+}
