@@ -258,7 +258,7 @@ void write_report(const std::vector<Model>& models, const LabelledImages& test, 
     const Picture picture = potentials_picture(*m.crf);
     write_png(program.report_file("potentials_" + m.key + ".png"), picture);
     report.picture(picture,
-                   m.name + ": pairwise potentials of horizontal and vertical neighbours; red for, blue against", 24);
+                   m.name + ": pairwise potentials of horizontal and vertical neighbours; red for, blue against", 2);
   }
   report.write(program.report_file("index.html"));
 }
