@@ -20,13 +20,18 @@ class Program {
   std::uint64_t seed = 1;
   int threads = 0;
   double minutes = 0;
-  std::string report;
+  std::string report, checkpoint;
 
-  void add_options(Options& options) {
+  Program& add_options(Options& options) {
     options.number("--seed", seed, "of all random numbers")
         .number("--threads", threads, "0: TAPESTRY_THREADS, or all cores")
         .number("--minutes", minutes, "stop training after so long; 0: no limit")
         .text("--report", report, "folder to write a report to: HTML, PNG and JSON");
+    return *this;
+  }
+  Program& add_checkpoint(Options& options) {
+    options.text("--checkpoint", checkpoint, "folder to save to after each epoch, and to resume from");
+    return *this;
   }
   /// After parsing. @throws Options::UsageError, and IoError where the report's folder cannot be made
   void start() {
@@ -47,8 +52,8 @@ class Program {
   std::filesystem::path report_file(const std::string& name) const { return std::filesystem::path(report) / name; }
 
   /// Prints the last line, and puts the same numbers into the report's folder.
-  void finish(const tapestry::Metrics& result) const {
-    const std::string json = tapestry::to_json(result);
+  void finish(const tapestry::Metrics& result) const { finish(tapestry::to_json(result)); }
+  void finish(const std::string& json) const {
     if (!report.empty()) {
       std::ofstream out(report_file("result.json"));
       out << json << '\n';
@@ -74,6 +79,25 @@ inline std::filesystem::path data_file(const std::string& data, const std::strin
     tapestry::fail<tapestry::IoError>("--data", path.string(), " is not there. Put ", name, " of ", origin,
                                       " into DIR/", set, " and give --data DIR or set TAPESTRY_DATA.");
   return path;
+}
+
+/// A table with columns as wide as what is in them.
+inline void print_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  for (const std::string& h : header) widths.push_back(h.size());
+  for (const auto& row : rows)
+    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
+  const auto line = [&](const std::vector<std::string>& cells) {
+    for (std::size_t c = 0; c < cells.size(); ++c) {
+      const std::string space(widths[c] - cells[c].size(), ' ');
+      std::cout << (c == 0 ? cells[c] + space : "  " + space + cells[c]);
+    }
+    std::cout << '\n';
+  };
+  std::cout << '\n';
+  line(header);
+  for (const auto& row : rows) line(row);
+  std::cout << std::endl;
 }
 
 /// A number with so many digits behind the point.

@@ -140,24 +140,6 @@ std::vector<std::vector<std::string>> table_of(const std::vector<Model>& models)
 const std::vector<std::string> header{"model", "error, images",  "error, strips", "log p / pixel",
                                       "exact", "marginal error", "largest",       "an epoch"};
 
-void print_table(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<std::size_t> widths;
-  for (const std::string& h : header) widths.push_back(h.size());
-  for (const auto& row : rows)
-    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
-  const auto line = [&](const std::vector<std::string>& cells) {
-    for (std::size_t c = 0; c < cells.size(); ++c) {
-      const std::string space(widths[c] - cells[c].size(), ' ');
-      std::cout << (c == 0 ? cells[c] + space : "  " + space + cells[c]);
-    }
-    std::cout << '\n';
-  };
-  std::cout << '\n';
-  line(header);
-  for (const auto& row : rows) line(row);
-  std::cout << '\n';
-}
-
 /// Marginal error against exact by the number of iterations, with the potentials that were learned exactly.
 Plot error_by_iterations(const Model& exact, const LabelledImages& strips) {
   const NoGradients off;
@@ -311,11 +293,11 @@ int run(int argc, char** argv) {
     train(model, training, test, settings, program);
     judge(model, strips);
   }
-  print_table(table_of(models));
+  print_table(header, table_of(models));
   write_report(models, test, strips, settings, program);
   Metrics result;
   for (const Model& m : models) {
-    result.push_back({m.key + "_error", m.errors.empty() ? 100 : m.errors.back()});
+    result.push_back({m.key + "_error", m.errors.empty() ? 1 : m.errors.back() / 100});
     result.push_back({m.key + "_marginal_error", m.marginal_error});
   }
   result.push_back({"seconds", program.seconds()});
