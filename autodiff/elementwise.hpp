@@ -61,12 +61,13 @@ class Elementwise final : public Operation<T> {
   }
   std::uint32_t needs() const override { return Needs::all_inputs; }
   Linearity linearity() const override { return Linearity::elementwise; }
+  bool takes_uniform_gradient() const override { return true; }
 
   void forward(Forward<T>& c) override {
     std::array<const T*, n> x{};
     std::array<int, n> strides{};
     std::array<T*, n> partials{};
-    const std::int64_t size = c.output().size();
+    const std::int64_t size = size_ = c.output().size();
     for (int i = 0; i < n; ++i) {
       x[static_cast<std::size_t>(i)] = c.input(i).data;
       strides[static_cast<std::size_t>(i)] = c.input(i).size() == size ? 1 : 0;
@@ -78,16 +79,25 @@ class Elementwise final : public Operation<T> {
   }
 
   void backward(Backward<T>& c) override {
-    const auto g = c.gradient();
+    const std::int64_t size = size_;
+    const T* uniform = c.uniform_gradient();
+    const T* g = uniform != nullptr ? uniform : c.gradient().data;
+    const bool repeat = uniform != nullptr;
     for (int i = 0; i < n; ++i) {
       if (!c.wants(i)) continue;
-      if (c.input_shape(i).elements() == g.size()) {
-        const Target<T> out = c.target(i);
-        multiply_into(g.data, partials_[i].template as<const T>(), out.data, g.size(), out.accumulate);
-      } else {
-        const Scratch<T> full(static_cast<std::size_t>(g.size()));
-        multiply_into(g.data, partials_[i].template as<const T>(), full.data(), g.size(), false);
+      if (!partials_[i]) fail<GraphError>(name_, "its partial derivatives were used up by an earlier backward pass");
+      T* partial = partials_[i].template as<T>();
+      if (c.input_shape(i).elements() != size) {
+        const Scratch<T> full(static_cast<std::size_t>(size));
+        multiply_into(g, repeat, partial, full.data(), size, false);
         c.add_reduced(i, full.data());
+      } else if (c.last() && c.first(i)) {
+        // The partial derivatives are not needed any more: their memory becomes the gradient's.
+        if (!repeat || *g != T(1)) multiply_into(g, repeat, partial, partial, size, false);
+        c.give(i, std::move(partials_[i]));
+      } else {
+        const Target<T> out = c.target(i);
+        multiply_into(g, repeat, partial, out.data, size, out.accumulate);
       }
     }
   }
@@ -118,6 +128,7 @@ class Elementwise final : public Operation<T> {
   std::string name_;
   bool differentiable_;
   StorageRef partials_[n];
+  std::int64_t size_ = 0;
 };
 
 }  // namespace detail

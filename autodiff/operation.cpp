@@ -235,7 +235,10 @@ bool Backward<T>::has_gradient(int i) const noexcept {
 template <class T>
 Array<const T> Backward<T>::gradient(int i) const {
   const detail::Node* node = state_.node;
-  if (node->bundle == nullptr) return {state_.gradient.template as<const T>(), node->shape};
+  if (node->bundle == nullptr) {
+    detail::spread_uniform(node->dtype, node->elements(), state_.gradient);
+    return {state_.gradient.template as<const T>(), node->shape};
+  }
   detail::Bundle::Slot& slot = node->bundle->slots[static_cast<std::size_t>(i)];
   if (!slot.pending) slot.pending = detail::zero_storage(static_cast<std::size_t>(slot.shape.elements()) * sizeof(T));
   return {slot.pending.template as<const T>(), slot.shape};
@@ -259,15 +262,40 @@ T* Backward<T>::add_to(int i) {
   return place.data;
 }
 template <class T>
+const T* Backward<T>::uniform_gradient() const noexcept {
+  return state_.gradient && state_.gradient->uniform ? state_.gradient.template as<const T>() : nullptr;
+}
+template <class T>
+void Backward<T>::add_uniform(int i, T value) {
+  detail::StorageRef element(detail::new_storage(sizeof(T)));
+  *element.template as<T>() = value;
+  state_.sweep.add_uniform(state_.node->inputs[i].node, std::move(element));
+}
+template <class T>
+bool Backward<T>::last() const noexcept {
+  return state_.sweep.frees_graph();
+}
+template <class T>
+bool Backward<T>::first(int i) {
+  return state_.sweep.untouched(state_.node->inputs[i].node);
+}
+template <class T>
+void Backward<T>::give(int i, detail::StorageRef gradient) {
+  state_.sweep.add(state_.node->inputs[i].node, std::move(gradient));
+}
+template <class T>
 void Backward<T>::pass(int i) {
-  state_.sweep.add(state_.node->inputs[i].node, state_.gradient);
+  if (const T* element = uniform_gradient())
+    add_uniform(i, *element);
+  else
+    state_.sweep.add(state_.node->inputs[i].node, state_.gradient);
 }
 template <class T>
 void Backward<T>::pass_reduced(int i) {
   if (state_.node->inputs[i].node->shape == state_.node->shape)
     pass(i);
   else
-    add_reduced(i, state_.gradient.template as<const T>());
+    add_reduced(i, gradient().data);
 }
 template <class T>
 void Backward<T>::add_reduced(int i, const T* full) {

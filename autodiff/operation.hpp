@@ -79,6 +79,8 @@ class OperationBase {
   virtual std::uint32_t needs() const { return Needs::everything; }
   virtual Linearity linearity() const { return Linearity::general; }
   virtual DType dtype() const = 0;
+  /// Whether run_backward() reads gradients that are one element for all.
+  virtual bool takes_uniform_gradient() const { return false; }
   /// Whether the output is the memory of input 0 under another shape: nothing is computed or copied then.
   virtual bool shares_input() const { return false; }
 
@@ -166,6 +168,16 @@ class Backward {
   /// Gradient of output i. For several outputs one may be missing: see has_gradient().
   Array<const T> gradient(int i = 0) const;
   bool has_gradient(int i = 0) const noexcept;
+  /// For an operation that takes_uniform_gradient(): the element that stands for all, or null where there is an array.
+  const T* uniform_gradient() const noexcept;
+  /// The same number for all elements of input i's gradient.
+  void add_uniform(int i, T value);
+  /// Whether what the operation keeps may be used up here, as no other backward pass will follow.
+  bool last() const noexcept;
+  /// Whether nothing was added to input i's gradient yet.
+  bool first(int i);
+  /// Memory of the operation's own that holds the gradient of input i.
+  void give(int i, detail::StorageRef gradient);
   /// Memory for input i's gradient: to be written, or added to. Ask for it right before writing: two inputs may be the
   /// same variable.
   Target<T> target(int i);

@@ -28,6 +28,7 @@ struct Storage {
   std::atomic<std::uint32_t> references{1};
   std::uint32_t version = 0;
   std::size_t bytes = 0;
+  bool uniform = false;  ///< one element that stands for all of a gradient (Sweep::add_uniform)
   void* data = nullptr;
   void* owner = nullptr;
   void (*release_owner)(void*) = nullptr;

@@ -8,6 +8,7 @@
 #include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/tape.hpp>
+#include <tapestry/autodiff/threads.hpp>
 
 namespace tapestry::detail {
 namespace {
@@ -50,6 +51,19 @@ StorageRef zero_storage(std::size_t bytes) {
   StorageRef storage(new_storage(bytes));
   std::memset(storage->data, 0, bytes);
   return storage;
+}
+
+void spread_uniform(DType type, std::int64_t n, StorageRef& gradient) {
+  if (!gradient || !gradient->uniform) return;
+  StorageRef whole(new_storage(static_cast<std::size_t>(n) * element_size(type)));
+  parallel_for(n, 65536, [&](std::int64_t begin, std::int64_t end) {
+    const auto size = static_cast<std::size_t>(end - begin);
+    if (type == DType::float32)
+      kernels<ElementwiseKernels<float>>().fill(*gradient.as<float>(), whole.as<float>() + begin, size);
+    else
+      kernels<ElementwiseKernels<double>>().fill(*gradient.as<double>(), whole.as<double>() + begin, size);
+  });
+  gradient = std::move(whole);
 }
 
 void scatter_rows(DType type, void* dense, const Shape& shape, const RowsPiece& piece) {
@@ -156,10 +170,25 @@ void Sweep::await(Node* node) {
 StorageRef& Sweep::slot(Node* input) {
   if (boundary(input)) return leaf_entry(input).dense;
   await(input);
+  spread_uniform(input->dtype, input->elements(), input->pending);
   return input->pending;
 }
 
+bool Sweep::untouched(Node* input) {
+  if (!boundary(input)) return !pending(input);
+  const LeafEntry& entry = leaf_entry(input);
+  return !entry.dense && entry.rows.empty();
+}
+
+void Sweep::add_uniform(Node* input, StorageRef element) {
+  element->uniform = true;
+  if (boundary(input) || pending(input)) return add(input, std::move(element));
+  await(input);
+  input->pending = std::move(element);
+}
+
 void Sweep::add(Node* input, StorageRef gradient) {
+  spread_uniform(input->dtype, input->elements(), gradient);
   StorageRef& place = slot(input);
   if (!place) {
     place = std::move(gradient);
@@ -221,6 +250,8 @@ void Sweep::process(Node* node) {
     Node* node;
     ~Done() { sweep.drop_pending(node); }
   } done{*this, node};
+  if (node->is_target || node->gradient != nullptr || !node->operation || !node->operation->takes_uniform_gradient())
+    spread_uniform(node->dtype, node->elements(), node->pending);
   keep_result(node);
   if (restricted_ && !node->graph_freed &&
       std::none_of(node->inputs, node->inputs + node->input_count, [&](const Edge& edge) { return wants(edge.node); }))

@@ -15,6 +15,8 @@ namespace tapestry::detail {
 void accumulate(DType type, void* out, const void* x, std::int64_t n);
 StorageRef copy_storage(const Storage& storage);
 StorageRef zero_storage(std::size_t bytes);
+/// Turns the gradient of a node into an array, if it is one element that stands for all.
+void spread_uniform(DType type, std::int64_t n, StorageRef& gradient);
 /// Adds rows [rows, row elements] into a dense array.
 void scatter_rows(DType type, void* dense, const Shape& shape, const RowsPiece& piece);
 
@@ -51,7 +53,13 @@ class Sweep {
 
   bool wants(const Node* input) const noexcept;
   StorageRef& slot(Node* input);
+  /// Whether nothing was added to a gradient yet.
+  bool untouched(Node* input);
   void add(Node* input, StorageRef gradient);
+  /// A gradient whose elements are all the same: it stays one element until an operation asks for an array.
+  void add_uniform(Node* input, StorageRef element);
+  /// Whether this is the last walk over the graph, so that what operations keep for it may be used up.
+  bool frees_graph() const noexcept { return !options_.retain_graph && !options_.create_graph; }
   void add_variable(Node* input, NodeRef gradient);
   void add_rows(Node* input, RowsPiece piece);
 
@@ -100,7 +108,7 @@ std::vector<NodeRef> gradients(std::span<Node* const> roots, std::span<const Nod
 struct BackwardState {
   Sweep& sweep;
   Node* node;
-  StorageRef gradient;
+  StorageRef gradient;  ///< may be uniform where the operation takes that
 };
 
 /// Where vjp() delivers: to a sweep, or for forward mode to an array with a place for each input.

@@ -16,8 +16,8 @@ void block_unary(Unary f, const T* x, T* y);
 template <class T>
 void block_parametric(Parametric f, const T* x, T parameter, T* y);
 
-/// out (+)= g * partial
+/// out (+)= g * partial, zero where g is; with `repeat` g is one number.
 template <class T>
-void multiply_into(const T* g, const T* partial, T* out, std::int64_t n, bool accumulate);
+void multiply_into(const T* g, bool repeat, const T* partial, T* out, std::int64_t n, bool accumulate);
 
 }  // namespace tapestry::detail

@@ -18,18 +18,58 @@ struct Best {
   }
 };
 
+// The even or the odd elements of two vectors that follow one another.
+template <class T>
+TAPESTRY_INLINE Vec<T> every_second(Vec<T> a, Vec<T> b, int first) {
+  Mask<T> order;
+  for (int i = 0; i < int(lanes<T>); ++i) order[i] = 2 * i + first;
+#if defined(__clang__)
+  T both[2 * lanes<T>], out[lanes<T>];
+  store<T>(both, a);
+  store<T>(both + lanes<T>, b);
+  for (std::size_t i = 0; i < lanes<T>; ++i) out[i] = both[2 * i + std::size_t(first)];
+  return load<T>(out);
+#else
+  return __builtin_shuffle(a, b, order);
+#endif
+}
+
+template <class T>
+TAPESTRY_INLINE void offer(Vec<T>& best, Mask<T>& corner, Vec<T> value, int which) {
+  const Mask<T> better = (value > best) | ((value != value) & (best == best));
+  best = better ? value : best;
+  corner = better ? Mask<T>{} + which : corner;
+}
+
+// A vector of windows at a time.
 template <class T>
 void maximum_of_pairs(const T* x, const PoolWindows& w, T* y, Int* index) {
-  for (Int i = 0; i < w.y_height; ++i)
-    for (Int j = 0; j < w.y_width; ++j) {
+  constexpr Int width = Int(lanes<T>);
+  const auto left = [](Int n) { return static_cast<std::size_t>(n < 0 ? 0 : n < width ? n : width); };
+  const Int offset[4] = {0, 1, w.width, w.width + 1};
+  for (Int i = 0; i < w.y_height; ++i) {
+    const T* row = x + 2 * i * w.width;
+    for (Int j = 0; j < w.y_width; j += width) {
+      const Int n = w.y_width - j < width ? w.y_width - j : width;
+      const auto load_row = [&](const T* p, Vec<T>& even, Vec<T>& odd) {
+        const Vec<T> a = load_partial<T>(p, left(2 * n)), b = load_partial<T>(p + width, left(2 * n - width));
+        even = every_second<T>(a, b, 0);
+        odd = every_second<T>(a, b, 1);
+      };
+      Vec<T> best, upper_right, lower_left, lower_right;
+      load_row(row + 2 * j, best, upper_right);
+      load_row(row + w.width + 2 * j, lower_left, lower_right);
+      Mask<T> corner{};
+      offer<T>(best, corner, upper_right, 1);
+      offer<T>(best, corner, lower_left, 2);
+      offer<T>(best, corner, lower_right, 3);
+      store_partial<T>(y, best, static_cast<std::size_t>(n));
       const Int at = 2 * i * w.width + 2 * j;
-      Best<T> best{x[at], at};
-      Best<T>::offer(best, x[at + 1], at + 1);
-      Best<T>::offer(best, x[at + w.width], at + w.width);
-      Best<T>::offer(best, x[at + w.width + 1], at + w.width + 1);
-      *y++ = best.value;
-      *index++ = best.index;
+      for (Int k = 0; k < n; ++k) index[k] = at + 2 * k + offset[corner[k]];
+      y += n;
+      index += n;
     }
+  }
 }
 
 template <class T>

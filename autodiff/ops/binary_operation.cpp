@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <tapestry/autodiff/ops/broadcast_plan.hpp>
+#include <tapestry/autodiff/ops/gradient_runs.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
 namespace tapestry::detail {
@@ -22,6 +23,8 @@ class BinaryOperation final : public Operation<T> {
   }
   std::uint32_t needs() const override { return rule_.needs; }
   Linearity linearity() const override { return rule_.linearity; }
+
+  bool takes_uniform_gradient() const override { return true; }
 
   void forward(Forward<T>& c) override {
     const auto a = c.input(0), b = c.input(1);
@@ -44,6 +47,10 @@ class BinaryOperation final : public Operation<T> {
       if (!c.wants(i)) continue;
       if (rule_.kernel == Binary::add || (rule_.kernel == Binary::subtract && i == 0)) {
         c.pass_reduced(i);
+        continue;
+      }
+      if (c.input_shape(0) == c.input_shape(1)) {
+        same_shape(c, i);
         continue;
       }
       const auto g = c.gradient();
@@ -78,22 +85,35 @@ class BinaryOperation final : public Operation<T> {
     });
   }
 
-  void gradient(Backward<T>& c, int i, Array<const T> g, T* out, bool accumulate) const {
-    const auto kernel = i == 0 ? table().binary_backward_a[index()] : table().binary_backward_b[index()];
+  auto backward_kernel(int i) const {
+    return i == 0 ? table().binary_backward_a[index()] : table().binary_backward_b[index()];
+  }
+
+  void same_shape(Backward<T>& c, int i) const {
+    const std::int64_t n = c.input_shape(i).elements();
+    const GradientRuns<T> gradient(c, n);
+    const auto kernel = backward_kernel(i);
     const T* a = c.input_data(0);
     const T* b = c.input_data(1);
     const T* y = c.output_data();
-    if (c.input_shape(0) == c.input_shape(1)) {
-      parallel_for(g.size(), grain, [&](std::int64_t begin, std::int64_t end) {
-        kernel(g.data + begin, shifted(a, begin), 1, shifted(b, begin), 1, shifted(y, begin), out + begin,
-               static_cast<std::size_t>(end - begin), accumulate);
+    const Target<T> to = c.target(i);
+    parallel_for(n, grain, [&](std::int64_t first, std::int64_t last) {
+      gradient.for_each(first, last, [&](const T* g, std::int64_t begin, std::int64_t end) {
+        kernel(g, shifted(a, begin), 1, shifted(b, begin), 1, shifted(y, begin), to.data + begin,
+               static_cast<std::size_t>(end - begin), to.accumulate);
       });
-      return;
-    }
+    });
+  }
+
+  void gradient(Backward<T>& c, int i, Array<const T> g, T* out, bool accumulate) const {
+    const auto kernel = backward_kernel(i);
+    const T* a = c.input_data(0);
+    const T* b = c.input_data(1);
+    const T* y = c.output_data();
     for_runs(c.input_shape(0), c.input_shape(1), g.shape,
              [&](auto offset_a, auto stride_a, auto offset_b, auto stride_b, auto offset, auto n) {
-               kernel(g.data + offset, shifted(a, offset_a), stride_a, shifted(b, offset_b), stride_b, shifted(y, offset),
-                      out + offset, n, accumulate);
+               kernel(g.data + offset, shifted(a, offset_a), stride_a, shifted(b, offset_b), stride_b,
+                      shifted(y, offset), out + offset, n, accumulate);
              });
   }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 
 #include <tapestry/autodiff/blas.hpp>
 #include <tapestry/autodiff/kernels/elementwise.hpp>
@@ -81,12 +83,21 @@ void symmetric_product(Int n, T alpha, const T* a, const T* b, T* out, bool accu
     detail::kernels<detail::ElementwiseKernels<T>>().accumulate(result, out, static_cast<std::size_t>(n * n));
 }
 
+// Below the diagonal; what lies above does not count.
 template <class T>
 bool is_diagonal(Int n, const T* g) {
-  for (Int i = 0; i < n; ++i) {
-    bool zero = true;
-    for (Int j = 0; j < i; ++j) zero &= g[i * n + j] == T(0);
-    if (!zero) return false;
+  // Two floats or one double at a time, without their signs.
+  constexpr std::uint64_t magnitudes = sizeof(T) == 4 ? 0x7fffffff7fffffff : 0x7fffffffffffffff;
+  constexpr Int step = 8 / Int(sizeof(T));
+  for (Int i = 1; i < n; ++i) {
+    const T* row = g + i * n;
+    std::uint64_t bits = 0, word;
+    Int j = 0;
+    for (; j + step <= i; j += step) {
+      std::memcpy(&word, row + j, sizeof word);
+      bits |= word;
+    }
+    if ((bits & magnitudes) != 0 || (j < i && row[j] != T(0))) return false;
   }
   return true;
 }
@@ -100,9 +111,13 @@ void cholesky_backward(Int n, const T* l, const T* g, T* out, bool accumulate) {
   std::copy_n(l, n * n, inverse.data());
   detail::invert_lower(n, inverse.data(), n);
   if (is_diagonal(n, g)) {
+    const auto& table = detail::kernels<detail::ElementwiseKernels<T>>();
     for (Int i = 0; i < n; ++i) {
       const T factor = T(0.5) * l[i * (n + 1)] * g[i * (n + 1)];
-      for (Int j = 0; j < n; ++j) scaled.data()[i * n + j] = factor * inverse.data()[i * n + j];
+      T* row = scaled.data() + i * n;
+      table.scale(factor, inverse.data() + i * n, row, static_cast<std::size_t>(i + 1));
+      // What the products read beyond the diagonal lies within its block.
+      std::fill(row + i + 1, row + std::min(n, (i / block + 1) * block), T(0));
     }
   } else {
     const Scratch<T> phi(elements), lower_g(elements);

@@ -23,6 +23,7 @@ class Sum final : public Operation<T> {
     sum_to(x.data, x.shape, c.output().data, reduced_shape(x.shape, summed_, true), false);
   }
   void backward(Backward<T>& c) override {
+    if (c.gradient().size() == 1) return c.add_uniform(0, c.gradient()[0]);
     const Target<T> out = c.target(0);
     broadcast_copy(c.gradient().data, reduced_shape(out.shape, summed_, true), out.data, out.shape, out.accumulate);
   }

@@ -1,5 +1,6 @@
 #include <tapestry/autodiff/ops/unary_operation.hpp>
 
+#include <tapestry/autodiff/ops/gradient_runs.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
 namespace tapestry::detail {
@@ -18,6 +19,8 @@ class UnaryOperation final : public Operation<T> {
   std::uint32_t needs() const override { return rule_.needs; }
   Linearity linearity() const override { return Linearity::elementwise; }
 
+  bool takes_uniform_gradient() const override { return true; }
+
   void forward(Forward<T>& c) override {
     const auto kernel = table().unary[index()];
     const T* x = c.input(0).data;
@@ -29,13 +32,16 @@ class UnaryOperation final : public Operation<T> {
 
   void backward(Backward<T>& c) override {
     const auto kernel = table().unary_backward[index()];
-    const auto g = c.gradient();
+    const std::int64_t n = c.input_shape(0).elements();
+    const GradientRuns<T> gradient(c, n);
     const T* x = c.input_data(0);
     const T* y = c.output_data();
     const Target<T> out = c.target(0);
-    parallel_for(g.size(), grain, [&](std::int64_t begin, std::int64_t end) {
-      kernel(g.data + begin, x == nullptr ? nullptr : x + begin, y == nullptr ? nullptr : y + begin, out.data + begin,
-             static_cast<std::size_t>(end - begin), out.accumulate);
+    parallel_for(n, grain, [&](std::int64_t first, std::int64_t last) {
+      gradient.for_each(first, last, [&](const T* g, std::int64_t begin, std::int64_t end) {
+        kernel(g, x == nullptr ? nullptr : x + begin, y == nullptr ? nullptr : y + begin, out.data + begin,
+               static_cast<std::size_t>(end - begin), out.accumulate);
+      });
     });
   }
 

@@ -75,3 +75,34 @@ TEST_CASE("elementwise: inputs that do not broadcast are refused by name, empty 
   CHECK(y.shape() == Shape{0, 3});
   CHECK(grad(sum(y), {none})[0].shape() == Shape{0, 3});
 }
+
+TEST_CASE("elementwise: partial derivatives outlive a pass that keeps the graph, and are given away by the last one") {
+  const auto f = [](auto x) { return exp(x) * x; };
+  V x(ramp(300, -1, 1), true);
+  const auto slope = [&](std::size_t i) { return std::exp(x.value()(i)) * (1 + x.value()(i)); };
+  const V y = elementwise(f, x);
+  const V once = sum(y), scaled = 3.0 * sum(y), twice = sum(y * y);
+  once.backward({.retain_graph = true});
+  scaled.backward({.retain_graph = true});
+  twice.backward({.retain_graph = true});
+  for (const std::size_t i : {0, 123, 299})
+    CHECK(x.gradient()(i) == doctest::Approx(slope(i) * (4 + 2 * y.value()(i))).epsilon(1e-13));
+  x.zero_gradient();
+  once.backward();
+  CHECK(x.gradient()(7) == doctest::Approx(slope(7)).epsilon(1e-13));
+  CHECK_THROWS_AS(scaled.backward(), GraphError);
+  // A gradient that others have added to already, and one that comes later.
+  x.zero_gradient();
+  const V square_first = sum(elementwise(f, x) + square(x)), square_last = sum(square(x) + elementwise(f, x));
+  square_first.backward();
+  square_last.backward();
+  CHECK(x.gradient()(200) == doctest::Approx(2 * (slope(200) + 2 * x.value()(200))).epsilon(1e-13));
+  // Through variables that are no leaves, whose nodes go with the graph.
+  const std::size_t before = memory_statistics().in_use;
+  for (int step = 0; step < 3; ++step) {
+    x.zero_gradient();
+    sum(elementwise(f, elementwise(f, square(x)) * 0.5)).backward();
+  }
+  x.zero_gradient();
+  CHECK(memory_statistics().in_use <= before);
+}

@@ -203,3 +203,44 @@ TEST_CASE("tape: a leaf that only the graph holds outlives the sweep that frees 
     CHECK(kept.gradient()() == 256);
   }
 }
+
+TEST_CASE("tape: a gradient that is one number for all elements is that for every kind of operation") {
+  const Shape shape{3, 700};
+  const auto ramp = [&](double low, double step) {
+    Tensor<double> x = empty_tensor<double>(shape);
+    for (std::int64_t i = 0; i < shape.elements(); ++i) x.data()[i] = low + step * static_cast<double>(i);
+    return Var<double>(std::move(x), true);
+  };
+  const auto check = [&](auto f) {
+    // The weights make the second gradient an array, to the same numbers.
+    Var<double> a = ramp(0.5, 1e-3), b = ramp(2, -5e-4);
+    (-2.5 * sum(f(a, b))).backward();
+    const Tensor<double> to_a = a.gradient(), to_b = b.has_gradient() ? Tensor<double>(b.gradient()) : to_a;
+    a.zero_gradient(), b.zero_gradient();
+    const Var<double> y = f(a, b);
+    sum(Var<double>::filled(y.shape(), -2.5) * y).backward();
+    double largest = 0;
+    for (std::int64_t i = 0; i < shape.elements(); ++i) {
+      largest = std::max(largest, std::abs(to_a.data()[i] - a.gradient().data()[i]));
+      if (b.has_gradient()) largest = std::max(largest, std::abs(to_b.data()[i] - b.gradient().data()[i]));
+    }
+    CHECK(largest < 1e-13);
+  };
+  check([](auto a, auto b) { return a * b; });
+  check([](auto a, auto b) { return a + b; });
+  check([](auto a, auto b) { return a - b + a; });
+  check([](auto a, auto b) { return tanh(a) / b; });
+  check([](auto a, auto b) { return exp(a) + sum(b, {0}); });
+  check([](auto a, auto) { return a; });
+  check([](auto a, auto b) { return sum(a * b, {1}) + sum(a); });
+  check([](auto a, auto b) { return a + sum(b, {1}, true); });
+
+  // Kept where it is asked for, and not confused with what is added to it later.
+  Var<double> x = ramp(1, 1e-3);
+  Var<double> y = square(x);
+  y.retain_gradient();
+  const Var<double> twice = exp(y);
+  (sum(y) + sum(twice)).backward();
+  CHECK(y.gradient()(1, 5) == doctest::Approx(1 + twice.value()(1, 5)));
+  CHECK(x.gradient()(1, 5) == doctest::Approx((1 + twice.value()(1, 5)) * 2 * x.value()(1, 5)));
+}

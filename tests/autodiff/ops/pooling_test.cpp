@@ -99,3 +99,32 @@ TEST_CASE("pooling: what does not fit is named") {
   CHECK_THROWS_WITH_AS(max_unpool1d(V(normal_values({2}, 1)), Indices{0, 4}, 4),
                        "max_unpool1d: index 4 is outside a plane of 4 elements", IndexError);
 }
+
+TEST_CASE_TEMPLATE("pooling: 2 x 2 windows of every width, with ties and NaN", T, float, double) {
+  std::uint32_t state = 7;
+  for (const std::int64_t height : {2, 5})
+    for (std::int64_t width = 2; width < 70; ++width) {
+      Tensor<T> x = empty_tensor<T>({2, height, width});
+      for (std::int64_t i = 0; i < 2 * height * width; ++i) {
+        state = state * 1664525u + 1013904223u;
+        const int drawn = static_cast<int>(state >> 24) % 12;
+        x.data()[i] = drawn == 0 ? static_cast<T>(nan_value) : drawn == 1 ? -static_cast<T>(inf) : T(drawn - 6);
+      }
+      const auto pooled = max_pool2d_with_indices(Var<T>(x), 2);
+      int wrong = 0;
+      for (std::int64_t plane = 0; plane < 2; ++plane)
+        for (std::int64_t i = 0; i < height / 2; ++i)
+          for (std::int64_t j = 0; j < width / 2; ++j) {
+            const T* const from = x.data() + plane * height * width;
+            std::int64_t best = 2 * i * width + 2 * j;
+            for (const std::int64_t at : {best + 1, best + width, best + width + 1})
+              if (from[at] > from[best] || (std::isnan(from[at]) && !std::isnan(from[best]))) best = at;
+            const std::int64_t to = (plane * (height / 2) + i) * (width / 2) + j;
+            const T value = pooled.value.data()[to];
+            wrong += pooled.indices[to] != best || !(value == from[best] || std::isnan(from[best])) ||
+                     std::isnan(value) != std::isnan(from[best]);
+          }
+      INFO("width " << width);
+      CHECK(wrong == 0);
+    }
+}
