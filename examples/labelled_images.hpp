@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include <tapestry/autodiff/ops/elementary.hpp>
 #include <tapestry/autodiff/random.hpp>
+#include <tapestry/models/layers/convolution.hpp>
 #include <tapestry/models/training/readers/idx.hpp>
 #include <tapestry/models/training/transforms/binarise.hpp>
 
@@ -101,3 +103,14 @@ inline LabelledImages noisy_digits(const std::string& data, const std::string& f
   out.images = flip_bits(out.images, flipped, random);
   return out;
 }
+
+/// Sees one pixel at a time.
+struct PixelNetwork {
+  tapestry::Conv2d<float> hidden, output;
+  PixelNetwork(std::int64_t channels, std::int64_t states, tapestry::Generator& random)
+      : hidden(channels, 16, 1, random), output(16, states, 1, random) {}
+  tapestry::Var<float> forward(const tapestry::Var<float>& images) const {
+    return output.forward(relu(hidden.forward(images)));
+  }
+  void members(tapestry::Members& m) { m("hidden", hidden)("output", output); }
+};

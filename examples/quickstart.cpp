@@ -14,15 +14,6 @@ namespace {
 using namespace tapestry;
 using Clock = std::chrono::steady_clock;
 
-/// Sees one pixel at a time.
-struct PixelNetwork {
-  Conv2d<float> hidden, output;
-  PixelNetwork(std::int64_t channels, std::int64_t states, Generator& random)
-      : hidden(channels, 16, 1, random), output(16, states, 1, random) {}
-  Var<float> forward(const Var<float>& images) const { return output.forward(relu(hidden.forward(images))); }
-  void members(Members& m) { m("hidden", hidden)("output", output); }
-};
-
 using Crf = GridCrf<float, PixelNetwork>;
 
 struct Settings {
