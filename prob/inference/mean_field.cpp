@@ -6,6 +6,7 @@
 
 #include <tapestry/prob/inference/cluster_mean_field.hpp>
 #include <tapestry/prob/inference/gibbs_sampler.hpp>
+#include <tapestry/prob/inference/parallel_mean_field.hpp>
 #include <tapestry/prob/inference/plain_result.hpp>
 
 namespace tapestry {
@@ -80,6 +81,7 @@ InferenceResult<T> infer_clusters(const FactorGraph<T>& graph, std::string_view 
 
 template <class T>
 InferenceResult<T> infer(const FactorGraph<T>& graph, const MeanField& options) {
+  if (options.update == MeanFieldUpdate::parallel) return detail::parallel_mean_field(graph, options);
   return infer_clusters(graph, "mean_field", {options.iterations, options.tolerance, options.seed, {}},
                         [&](const auto&) { return detail::single_clusters(graph.variables()); });
 }

@@ -4,18 +4,32 @@
 #include <vector>
 
 #include <tapestry/prob/factor_graph.hpp>
+#include <tapestry/prob/inference/gradient_mode.hpp>
 #include <tapestry/prob/inference/result.hpp>
 
 namespace tapestry {
 
-/// Mean field by coordinate ascent: a lower bound on the log-partition that no iteration lowers. The bound's gradient
-/// is the factors' expected statistics (exact where the ascent has converged); marginals are constants.
+/// Mean field: a lower bound on the log-partition. Coordinate ascent never lowers it; its gradient is the factors'
+/// expected statistics (exact where the ascent has converged), and marginals are constants.
 
-/// One variable at a time.
+enum class MeanFieldUpdate {
+  coordinate,  ///< one variable after the other, given the newest of the others
+  parallel     ///< all from the old ones; may oscillate without damping. Gradients through the iterations
+};
+
+/// Naive mean field: every variable independent of the others.
 struct MeanField {
   std::int64_t iterations = 500;
   double tolerance = 1e-9;  ///< on the largest change of a probability
   std::uint64_t seed = 0;   ///< of the search for a start, where factors forbid states
+  MeanFieldUpdate update = MeanFieldUpdate::coordinate;
+
+  // Of parallel updates, which need tables that are finite but for unary ones and evidence. On unary and pairwise
+  // tables of one cardinality they run on vector kernels.
+  double damping = 0;  ///< part of the old probabilities that stays
+  GradientMode gradient = GradientMode::unrolled;
+  std::int64_t truncation = 5;   ///< iterations that GradientMode::truncated passes through
+  bool factor_marginals = true;  ///< without, result.factors is empty
 };
 
 /// Variables joined to clusters inside which factors form no cycles (chains of a grid, trees), each exact.
@@ -36,6 +50,8 @@ struct GeneralizedMeanField {
   std::uint64_t seed = 0;
 };
 
+/// @throws for parallel updates GraphError for factors other than tables, NumericalError for tables over several
+/// variables that are not finite and damping outside [0, 1)
 template <class T>
 InferenceResult<T> infer(const FactorGraph<T>& graph, const MeanField& options);
 template <class T>

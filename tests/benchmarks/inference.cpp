@@ -11,6 +11,7 @@
 #include <tapestry/prob/graph_builders.hpp>
 #include <tapestry/prob/grid.hpp>
 #include <tapestry/prob/inference/belief_propagation.hpp>
+#include <tapestry/prob/inference/mean_field.hpp>
 
 using namespace tapestry;
 
@@ -81,6 +82,14 @@ void flooding_scaling(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(infer(graph, options).log_partition.item());
   per_item(state, 10 * 4 * state.range(0) * (state.range(0) - 1));
 }
+void mean_field_scaling(benchmark::State& state) {
+  set_threads(1);
+  const NoGradients none;
+  const auto graph = grid<float>(state.range(0), 4, false);
+  const MeanField options{.iterations = 10, .tolerance = 0, .update = MeanFieldUpdate::parallel};
+  for (auto _ : state) benchmark::DoNotOptimize(infer(graph, options).log_partition.item());
+  per_item(state, 10 * state.range(0) * state.range(0));
+}
 void factor_group_scaling(benchmark::State& state) {
   set_threads(1);
   const NoGradients none;
@@ -130,6 +139,7 @@ BENCHMARK_TEMPLATE(flooding_gradient_64_k4, float)->Arg(1)->Arg(2)->TAPESTRY_MIL
 BENCHMARK(grid_path)->TAPESTRY_MILLISECONDS;
 BENCHMARK(pairwise_path)->TAPESTRY_MILLISECONDS;
 BENCHMARK(flooding_scaling)->Arg(32)->Arg(100)->Arg(320)->Arg(1000)->TAPESTRY_MILLISECONDS;
+BENCHMARK(mean_field_scaling)->Arg(32)->Arg(100)->Arg(320)->Arg(1000)->TAPESTRY_MILLISECONDS;
 BENCHMARK(factor_group_scaling)->Arg(1000)->Arg(10000)->Arg(100000)->Arg(1000000)->TAPESTRY_MILLISECONDS;
 BENCHMARK(chain_scaling)->Arg(1000)->Arg(10000)->Arg(100000)->Arg(1000000)->TAPESTRY_MILLISECONDS;
 BENCHMARK(build_grid)->Arg(100)->Arg(320)->Arg(1000)->TAPESTRY_MILLISECONDS;
