@@ -23,7 +23,8 @@ namespace {
 /// A folder for gnuplot's script and output.
 class ScratchFolder {
  public:
-  ScratchFolder() : path_((std::filesystem::temp_directory_path() / "tapestry-plot-XXXXXX").string()) {
+  ScratchFolder() : path_((std::filesystem::temp_directory_path() / "tapestry-plot-").string()) {
+    path_.append(6, 'X');  // where mkdtemp puts letters of its choice
     if (!mkdtemp(path_.data())) fail<IoError>("plot_svg", path_, ": cannot be made");
   }
   ~ScratchFolder() {
