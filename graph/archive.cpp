@@ -50,9 +50,7 @@ class Archive::Parts final : public Members {
  private:
   template <class X>
   void pass(X& x) {
-    const std::size_t outer = archive_.name_.size();
-    if (outer > 0) archive_.name_ += '.';
-    archive_.name_ += name();
+    const std::size_t outer = archive_.enter(name());
     archive_.add(x);
     archive_.name_.resize(outer);
   }
@@ -69,9 +67,19 @@ class Archive::Parts final : public Members {
   bool generators_;
 };
 
-void Archive::add_module(const std::function<void(Members&)>& visit, bool generators) {
+std::size_t Archive::enter(std::string_view name) {
+  const std::size_t outer = name_.size();
+  if (!name_.empty() && !name.empty()) name_ += '.';
+  name_ += name;
+  return outer;
+}
+
+Archive& Archive::members(std::string_view name, const std::function<void(Members&)>& visit, bool generators) {
+  const std::size_t outer = enter(name);
   Parts parts(*this, generators);
   visit(parts);
+  name_.resize(outer);
+  return *this;
 }
 
 void Archive::add_place(std::size_t type, const Shape& shape, bool any_length, std::function<Value()> get,

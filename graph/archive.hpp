@@ -32,6 +32,9 @@ class Archive {
   template <class X>
   Archive& operator()(std::string_view name, X& x);
 
+  /// The members that a visitor names, under a common name; generators or not.
+  Archive& members(std::string_view name, const std::function<void(Members&)>& visit, bool generators = true);
+
   /// Copies of all values.
   NamedTensors save() const;
   /// Sets all values; nothing is changed where anything does not fit. `source` names the values in messages.
@@ -54,6 +57,8 @@ class Archive {
   };
   class Parts;
 
+  /// Appends to the name, and returns its length before.
+  std::size_t enter(std::string_view name);
   void add(float& x);
   void add(double& x);
   void add(std::int64_t& x);
@@ -69,7 +74,6 @@ class Archive {
   void add(std::vector<std::int64_t>& x);
   void add(const Var<float>& x);
   void add(const Var<double>& x);
-  void add_module(const std::function<void(Members&)>& visit, bool generators);
 
   template <class T>
   void add_tensor(Tensor<T>& x);
@@ -82,9 +86,6 @@ class Archive {
   void add_place(std::size_t type, const Shape& shape, bool any_length, std::function<Value()> get,
                  std::function<void(const Value&)> set);
 
-  template <Module M>
-  friend Archive weights(const M& module);
-
   std::string name_;
   std::vector<Place> places_;
   std::vector<Text> texts_;
@@ -93,24 +94,24 @@ class Archive {
 
 template <class X>
 Archive& Archive::operator()(std::string_view name, X& x) {
-  const std::size_t outer = name_.size();
-  if (!name_.empty() && !name.empty()) name_ += '.';
-  name_ += name;
-  if constexpr (requires { x.archive(*this); })
-    x.archive(*this);
-  else if constexpr (Module<std::remove_const_t<X>>)
-    add_module(detail::visitor(x), true);
-  else
-    add(x);
-  name_.resize(outer);
-  return *this;
+  if constexpr (Module<std::remove_const_t<X>>) {
+    return members(name, detail::visitor(x));
+  } else {
+    const std::size_t outer = enter(name);
+    if constexpr (requires { x.archive(*this); })
+      x.archive(*this);
+    else
+      add(x);
+    name_.resize(outer);
+    return *this;
+  }
 }
 
 /// The parameters and buffers of a module (not its generators).
 template <Module M>
 Archive weights(const M& module) {
   Archive archive;
-  archive.add_module(detail::visitor(module), false);
+  archive.members("", detail::visitor(module), false);
   return archive;
 }
 

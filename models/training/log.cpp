@@ -4,7 +4,9 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 
+#include <tapestry/autodiff/atomic_file.hpp>
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/models/training/readers/csv.hpp>
 
@@ -78,6 +80,27 @@ void JsonLog::write(std::int64_t step, const Metrics& metrics) {
   std::string line = to_json(metrics);
   line.insert(1, "\"step\": " + std::to_string(step) + (metrics.empty() ? "" : ", "));
   put(out_, path_, line + '\n');
+}
+
+void trim_log(const std::filesystem::path& path, std::int64_t last_step) {
+  if (!std::filesystem::exists(path)) return;
+  std::ifstream in(path, std::ios::binary);
+  const std::string text(std::istreambuf_iterator<char>(in), {});
+  if (!in) fail<IoError>("trim_log", path.string(), ": cannot be read");
+  constexpr std::string_view json = "{\"step\": ";
+  std::string kept;
+  for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
+    std::string_view number = std::string_view(text).substr(begin, end - begin);
+    if (number.starts_with(json)) number.remove_prefix(json.size());
+    std::int64_t step = 0;
+    const bool entry = std::from_chars(number.data(), number.data() + number.size(), step).ec == std::errc();
+    // The line of names in a CSV file is no entry.
+    if (!entry || step <= last_step) kept.append(text, begin, end + 1 - begin);
+  }
+  if (kept == text) return;
+  detail::AtomicFile file("trim_log", path);
+  file.write(kept.data(), kept.size());
+  file.commit();
 }
 
 std::string json_string(std::string_view text) {

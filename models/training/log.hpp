@@ -38,6 +38,10 @@ class JsonLog {
   std::ofstream out_;
 };
 
+/// Drops the entries of a log (of either kind) after a step, and a last line that was not finished: what a run that
+/// continues from there writes again. No file is no error. @throws IoError
+void trim_log(const std::filesystem::path& path, std::int64_t last_step);
+
 /// {"name": value, ...} in one line; numbers with all their digits.
 std::string to_json(const Metrics& metrics);
 /// A string as JSON writes it, in quotes.

@@ -38,7 +38,8 @@ struct Tied {
 struct Named {
   std::map<std::string, Affine> heads;
   std::shared_ptr<Affine> first = std::make_shared<Affine>(1, 2), second = first;
-  void members(Members& m) { m("heads", heads)("first", first)("second", second); }
+  Var<float> tied = first->bias;
+  void members(Members& m) { m("heads", heads)("first", first)("tied", tied)("second", second); }
 };
 
 struct Layer {
@@ -118,6 +119,7 @@ TEST_CASE("module: members of a map are named by their keys; a clone has objects
   CHECK(named.first->weight.node() == original.node());
   CHECK(copy.first.get() != named.first.get());
   CHECK(copy.first.get() == copy.second.get());
+  CHECK(copy.tied.node() == copy.second->bias.node());
   CHECK(copy.first->weight.node() != original.node());
   CHECK(copy.heads.at("tags").weight.node() != named.heads.at("tags").weight.node());
   CHECK(parameter_count(copy) == 3 + 4);

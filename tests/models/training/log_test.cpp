@@ -36,3 +36,14 @@ TEST_CASE("JsonLog: an object a line, appended to") {
     CHECK(contains(thrown<IoError>([&] { full.write(1, {}); }), "/dev/full: No space left"));
   }
 }
+
+TEST_CASE("log: entries after a step and unfinished lines are dropped") {
+  const TemporaryFolder folder;
+  const auto csv = folder.write("log.csv", "step,loss\n1,0.5\n2,0.4\n10,0.1\n11,0.");
+  const auto json = folder.write("log.jsonl", "{\"step\": 1, \"a\": 2}\n{\"step\": 3}\n{\"st");
+  trim_log(csv, 2);
+  trim_log(json, 2);
+  trim_log(folder.file("absent"), 2);
+  CHECK(folder.read("log.csv") == "step,loss\n1,0.5\n2,0.4\n");
+  CHECK(folder.read("log.jsonl") == "{\"step\": 1, \"a\": 2}\n");
+}
