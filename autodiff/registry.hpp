@@ -9,8 +9,13 @@
 
 namespace tapestry {
 
-/// An example input: made from a seed, inside an operation's domain.
-using ExampleInput = std::function<Tensor<double>(std::uint64_t seed)>;
+/// An example input inside an operation's domain: its shape, and values made from a seed, for that shape or another.
+struct ExampleInput {
+  Shape shape;
+  std::function<Tensor<double>(const Shape& shape, std::uint64_t seed)> make;
+
+  Tensor<double> operator()(std::uint64_t seed) const { return make(shape, seed); }
+};
 
 /// Uniform in [low, high).
 ExampleInput uniform_example(const Shape& shape, double low = -2, double high = 2);
@@ -18,7 +23,7 @@ ExampleInput uniform_example(const Shape& shape, double low = -2, double high = 
 ExampleInput distinct_example(const Shape& shape);
 /// A symmetric positive definite matrix (batch).
 ExampleInput positive_definite_example(const Shape& shape);
-/// Given values.
+/// Given values; for another shape they are repeated.
 ExampleInput fixed_example(Tensor<double> values);
 
 /// An operation with an example of its use, from which tests and documentation work.
@@ -27,8 +32,13 @@ struct RegisteredOperation {
   std::vector<ExampleInput> inputs;
   Function<double> apply;
   Function<float> apply_float;
-  /// What the result must be, computed from scratch with xtensor or loops; none where the name says it all.
+  /// What the result must be, computed from scratch with xtensor or loops.
   std::function<Tensor<double>(const std::vector<Tensor<double>>&)> reference = nullptr;
+  /// Where there is no reference: why.
+  std::string no_reference = {};
+  /// Whether an output element depends only on the inputs' elements in its place, after broadcasting. The inputs may
+  /// then have any shapes that broadcast, and the reference takes any one shape.
+  bool elementwise = false;
   /// False for operations without a gradient (comparisons, argmax).
   bool differentiable = true;
   /// Float results agree with double ones to this (relative to the largest element).

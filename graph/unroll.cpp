@@ -117,7 +117,7 @@ class Runner {
   void segment(std::int64_t end) {
     const auto first_run = std::make_shared<Steps>();
     const std::int64_t begin = out_.count;
-    const MultiFunction<T> f = [step = step_, options = options_, begin, end, width = width_,
+    const MultiFunction<T> f = [step = step_, options = options_, begin, end,
                                 first_run](const std::vector<Var<T>>& at) {
       Nodes state;
       for (const Var<T>& x : at) state.push_back(x.reference());

@@ -24,6 +24,12 @@ TAPESTRY_INLINE Vec<T> centred(const T* x, Int i, std::size_t count, T mean) {
   return load_partial<T>(x + i, count, mean) - mean;
 }
 
+// Not a number where the mean is infinite: left out then.
+template <class T>
+TAPESTRY_INLINE T corrected(T mean, T correction) {
+  return correction - correction == T(0) ? mean + correction : mean;
+}
+
 // Two passes, of which the second corrects the mean for what the first rounded (Chan, Golub and LeVeque, "Algorithms
 // for computing the sample variance", The American Statistician 37, 1983).
 template <class T>
@@ -39,7 +45,7 @@ void moments(const T* x, const ChannelView& v, T* mean, T* deviations) {
         return d * d;
       });
       const T correction = horizontal_sum<T>(rest) / T(n);
-      mean[r] = first + correction;
+      mean[r] = corrected(first, correction);
       deviations[r] = squares - T(n) * correction * correction;
     }
     return;
@@ -60,7 +66,7 @@ void moments(const T* x, const ChannelView& v, T* mean, T* deviations) {
       }
     for (Int i = 0; i < width; ++i) {
       const T correction = rest[i] / T(v.rows);
-      mean[c + i] = first[i] + correction;
+      mean[c + i] = corrected(first[i], correction);
       deviations[c + i] = squares[i] - T(v.rows) * correction * correction;
     }
   }

@@ -90,12 +90,13 @@ static inline double hurwitz_zeta(int s, double q) {
   return sum + tail;
 }
 
-/// The n-th derivative of digamma, 1 <= n <= 60; at zero and the negative integers infinite for odd n, else not a
-/// number.
+/// The n-th derivative of digamma, 1 <= n <= 60: for odd n +inf at zero and the negative integers, for even n -+inf at
+/// +-0 and not a number at the negative integers.
 static inline double polygamma(int n, double x) {
   const bool odd = n % 2 != 0;
   if (x == -__builtin_inf()) return __builtin_nan("");
   if (x == __builtin_inf()) return 0;
+  if (x == 0 && !odd) return -__builtin_copysign(__builtin_inf(), x);
   if (x <= 0 && x == __builtin_floor(x)) return odd ? __builtin_inf() : __builtin_nan("");
   double factorial = 1;
   for (int k = 2; k <= n; ++k) factorial *= k;

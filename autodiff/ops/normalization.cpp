@@ -149,7 +149,8 @@ class BatchNorm final : public Operation<T> {
       const T *mean = parts.data() + 2 * part * channels, share = counts[part] / (total + counts[part]);
       for (std::size_t k = 0; k < channels; ++k) {
         const T difference = mean[k] - mean_[k];
-        mean_[k] += difference * share;
+        // Infinite means have no difference.
+        mean_[k] = std::isfinite(difference) ? mean_[k] + difference * share : mean_[k] * (1 - share) + mean[k] * share;
         inverse_[k] += mean[channels + k] + difference * difference * total * share;
       }
       total += counts[part];

@@ -36,4 +36,22 @@ Tensor<double> tabulate(const Shape& shape, F f) {
   return out;
 }
 
+/// An elementwise operation f with its value for numbers.
+template <class F, class G>
+RegisteredOperation& add_elementwise(Registry& r, std::string name, std::vector<ExampleInput> inputs, F f, G value) {
+  RegisteredOperation& entry = r.add(std::move(name), std::move(inputs), f);
+  entry.elementwise = true;
+  entry.reference = [value](const std::vector<Tensor<double>>& x) {
+    Tensor<double> out = x[0];
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      if constexpr (std::is_invocable_v<G, double>)
+        out.data()[i] = value(x[0].data()[i]);
+      else
+        out.data()[i] = value(x[0].data()[i], x[1].data()[i]);
+    }
+    return out;
+  };
+  return entry;
+}
+
 }  // namespace tapestry::detail

@@ -19,24 +19,24 @@ using Values = std::vector<Tensor<double>>;
 
 // Random matrices with `shift` added to the diagonal: far from singular.
 ExampleInput dominant_example(const Shape& shape, double shift = 4) {
-  return [=](std::uint64_t seed) {
-    Tensor<double> out = uniform_example(shape, -1, 1)(seed);
-    const std::int64_t n = shape.back();
-    for (std::int64_t i = 0; i < shape.elements(); ++i)
-      if (i / n % n == i % n) out.data()[i] += shift;
-    return out;
-  };
+  return {shape, [=](const Shape& s, std::uint64_t seed) {
+            Tensor<double> out = uniform_example(s, -1, 1)(seed);
+            const std::int64_t n = s.rank() == 0 ? 1 : s.back();
+            for (std::int64_t i = 0; i < s.elements(); ++i)
+              if (i / n % n == i % n) out.data()[i] += shift;
+            return out;
+          }};
 }
 
-// Symmetric matrices with eigenvalues well apart.
+// Matrices with eigenvalues, or singular values, well apart.
 ExampleInput spread_example(const Shape& shape) {
-  return [=](std::uint64_t seed) {
-    Tensor<double> out = uniform_example(shape, -0.3, 0.3)(seed);
-    const std::int64_t n = shape.back();
-    for (std::int64_t i = 0; i < shape.elements(); ++i)
-      if (i / n % n == i % n) out.data()[i] += static_cast<double>(2 * (i % n) + 1);
-    return out;
-  };
+  return {shape, [](const Shape& s, std::uint64_t seed) {
+            Tensor<double> out = uniform_example(s, -0.3, 0.3)(seed);
+            const std::int64_t n = s.rank() < 2 ? 1 : s.back(), m = s.rank() < 2 ? 1 : s[s.rank() - 2];
+            for (std::int64_t i = 0; i < s.elements(); ++i)
+              if (i / n % m == i % n) out.data()[i] += static_cast<double>(2 * (i % n) + 1);
+            return out;
+          }};
 }
 
 // Solutions by Gauss-Jordan elimination with pivoting; the determinant beside.
@@ -123,6 +123,103 @@ Tensor<double> exp_by_series(const Tensor<double>& a) {
   return out;
 }
 
+// Calls f(matrix) for each m x n matrix of a tensor.
+template <class F>
+void for_each_matrix(const Tensor<double>& a, F f) {
+  const std::size_t n = a.shape(a.dimension() - 1), m = a.shape(a.dimension() - 2);
+  for (std::size_t at = 0; at < a.size(); at += m * n) f(a.data() + at, m, n);
+}
+
+// Eigenvalues of a symmetric matrix in ascending order, by Jacobi's rotations.
+std::vector<double> eigenvalues(std::vector<double> a, std::size_t n) {
+  for (int sweep = 0; sweep < 50; ++sweep)
+    for (std::size_t p = 0; p < n; ++p)
+      for (std::size_t q = p + 1; q < n; ++q) {
+        const double angle = 0.5 * std::atan2(2 * a[p * n + q], a[q * n + q] - a[p * n + p]);
+        const double c = std::cos(angle), s = std::sin(angle);
+        for (const bool rows : {true, false})
+          for (std::size_t k = 0; k < n; ++k) {
+            double &x = rows ? a[p * n + k] : a[k * n + p], &y = rows ? a[q * n + k] : a[k * n + q];
+            const double old = x;
+            x = c * old - s * y;
+            y = s * old + c * y;
+          }
+      }
+  std::vector<double> out;
+  for (std::size_t i = 0; i < n; ++i) out.push_back(a[i * n + i]);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+Tensor<double> symmetric_eigenvalues(const Tensor<double>& a) {
+  Tensor<double> out = empty_tensor<double>({static_cast<std::int64_t>(a.shape(0)), 3});
+  double* to = out.data();
+  for_each_matrix(a, [&](const double* x, std::size_t, std::size_t n) {
+    std::vector<double> s(n * n);
+    for (std::size_t i = 0; i < n; ++i)
+      for (std::size_t j = 0; j < n; ++j) s[i * n + j] = 0.5 * (x[i * n + j] + x[j * n + i]);
+    for (const double value : eigenvalues(s, n)) *to++ = value;
+  });
+  return out;
+}
+
+Tensor<double> singular_values(const Tensor<double>& a) {
+  Shape shape = shape_of(a);
+  const int rank = shape.rank();
+  const std::int64_t count = std::min(shape[rank - 2], shape[rank - 1]);
+  shape.erase(rank - 1);
+  shape[rank - 2] = count;
+  Tensor<double> out = empty_tensor<double>(shape);
+  double* to = out.data();
+  for_each_matrix(a, [&](const double* x, std::size_t m, std::size_t n) {
+    std::vector<double> squares(n * n, 0.0);
+    for (std::size_t i = 0; i < n; ++i)
+      for (std::size_t j = 0; j < n; ++j)
+        for (std::size_t k = 0; k < m; ++k) squares[i * n + j] += x[k * n + i] * x[k * n + j];
+    const std::vector<double> values = eigenvalues(squares, n);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) *to++ = std::sqrt(values[n - 1 - i]);
+  });
+  return out;
+}
+
+// Both factors of a = q r by Gram and Schmidt, twice for accuracy.
+Tensor<double> orthogonal_factor(const Tensor<double>& a, bool triangle) {
+  Shape shape = shape_of(a);
+  const int rank = shape.rank();
+  const auto k = static_cast<std::size_t>(std::min(shape[rank - 2], shape[rank - 1]));
+  shape[triangle ? rank - 2 : rank - 1] = static_cast<std::int64_t>(k);
+  Tensor<double> out = empty_tensor<double>(shape);
+  double* to = out.data();
+  for_each_matrix(a, [&](const double* x, std::size_t m, std::size_t n) {
+    std::vector<std::vector<double>> q;
+    for (std::size_t j = 0; j < k; ++j) {
+      std::vector<double> v(m);
+      for (std::size_t i = 0; i < m; ++i) v[i] = x[i * n + j];
+      for (int pass = 0; pass < 2; ++pass)
+        for (const std::vector<double>& u : q) {
+          const double along = std::inner_product(u.begin(), u.end(), v.begin(), 0.0);
+          for (std::size_t i = 0; i < m; ++i) v[i] -= along * u[i];
+        }
+      const double length = std::sqrt(std::inner_product(v.begin(), v.end(), v.begin(), 0.0));
+      for (double& value : v) value /= length;
+      q.push_back(std::move(v));
+    }
+    if (triangle) {
+      for (std::size_t i = 0; i < k; ++i)
+        for (std::size_t j = 0; j < n; ++j, ++to) {
+          *to = 0;
+          for (std::size_t l = 0; i <= j && l < m; ++l) *to += q[i][l] * x[l * n + j];
+        }
+    } else {
+      for (std::size_t i = 0; i < m; ++i)
+        for (std::size_t j = 0; j < k; ++j) *to++ = q[j][i];
+    }
+  });
+  return out;
+}
+
+constexpr const char* signs_open = "unique up to signs only: decomposition_test puts the matrix together again";
+
 }  // namespace
 
 void register_decompositions(Registry& r) {
@@ -139,13 +236,25 @@ void register_decompositions(Registry& r) {
       if (i % 3 > i / 3 % 3) x[0].data()[i] = 0;
     return solutions(x[0], x[1]);
   };
-  r.add("triangular_solve_upper_transposed", {dominant_example({3, 3}), uniform_example({2, 3, 2})},
-        [](const auto& x) { return triangular_solve(x[0], x[1], {.upper = true, .transpose = true}); });
+  r.add("triangular_solve_upper_transposed", {dominant_example({3, 3}), uniform_example({2, 3, 2})}, [](const auto& x) {
+     return triangular_solve(x[0], x[1], {.upper = true, .transpose = true});
+   }).reference = [](const Values& x) {
+    Tensor<double> lower = empty_tensor<double>({2, 3, 3});
+    for (std::size_t i = 0; i < 18; ++i) lower.data()[i] = i % 3 > i / 3 % 3 ? 0 : x[0](i % 3, i / 3 % 3);
+    return solutions(lower, x[1]);
+  };
   r.add("solve", {dominant_example({2, 3, 3}), uniform_example({2, 3, 2})}, [](const auto& x) {
      return solve(x[0], x[1]);
    }).reference = [](const Values& x) { return solutions(x[0], x[1]); };
-  r.add("solve_vector", {dominant_example({2, 3, 3}), uniform_example({3})},
-        [](const auto& x) { return solve(x[0], x[1]); });
+  r.add("solve_vector", {dominant_example({2, 3, 3}), uniform_example({3})}, [](const auto& x) {
+     return solve(x[0], x[1]);
+   }).reference = [](const Values& x) {
+    Tensor<double> columns = empty_tensor<double>({2, 3, 1});
+    for (std::size_t i = 0; i < 6; ++i) columns.data()[i] = x[1](i % 3);
+    columns = solutions(x[0], columns);
+    columns.reshape({2, 3});
+    return columns;
+  };
   r.add("inverse", {dominant_example({2, 3, 3})}, [](const auto& x) { return inverse(x[0]); }).reference =
       [](const Values& x) {
         Tensor<double> identities = x[0];
@@ -156,22 +265,26 @@ void register_decompositions(Registry& r) {
       [](const Values& x) { return log_determinants(x[0]); };
   r.add("slogdet", {dominant_example({2, 3, 3}, -4)}, [](const auto& x) { return slogdet(x[0]).logabsdet; }).reference =
       [](const Values& x) { return log_determinants(x[0]); };
-  r.add("eigh_values", {spread_example({2, 3, 3})}, [](const auto& x) { return eigh(symmetric_part(x[0])).values; });
-  r.add("eigh_vectors", {spread_example({2, 3, 3})}, [](const auto& x) { return eigh(symmetric_part(x[0])).vectors; });
+  r.add("eigh_values", {spread_example({2, 3, 3})}, [](const auto& x) {
+     return eigh(symmetric_part(x[0])).values;
+   }).reference = [](const Values& x) { return symmetric_eigenvalues(x[0]); };
+  r.add("eigh_vectors", {spread_example({2, 3, 3})}, [](const auto& x) {
+     return eigh(symmetric_part(x[0])).vectors;
+   }).no_reference = signs_open;
   for (const Shape& shape : {Shape{2, 3, 3}, Shape{4, 2}, Shape{2, 4}}) {
-    const std::string suffix = to_string(shape);
-    const ExampleInput input = [shape](std::uint64_t seed) {
-      Tensor<double> out = uniform_example(shape, -0.3, 0.3)(seed);
-      const std::int64_t n = shape.back(), m = shape[shape.rank() - 2];
-      for (std::int64_t i = 0; i < shape.elements(); ++i)
-        if (i / n % m == i % n) out.data()[i] += static_cast<double>(2 * (i % n) + 1);
-      return out;
+    const std::string suffix = " " + to_string(shape);
+    const ExampleInput input = spread_example(shape);
+    r.add("svd_u" + suffix, {input}, [](const auto& x) { return svd(x[0]).u; }).no_reference = signs_open;
+    r.add("svd_s" + suffix, {input}, [](const auto& x) { return svd(x[0]).s; }).reference = [](const Values& x) {
+      return singular_values(x[0]);
     };
-    r.add("svd_u " + suffix, {input}, [](const auto& x) { return svd(x[0]).u; });
-    r.add("svd_s " + suffix, {input}, [](const auto& x) { return svd(x[0]).s; });
-    r.add("svd_vt " + suffix, {input}, [](const auto& x) { return svd(x[0]).vt; });
-    r.add("qr_q " + suffix, {input}, [](const auto& x) { return qr(x[0]).q; });
-    r.add("qr_r " + suffix, {input}, [](const auto& x) { return qr(x[0]).r; });
+    r.add("svd_vt" + suffix, {input}, [](const auto& x) { return svd(x[0]).vt; }).no_reference = signs_open;
+    r.add("qr_q" + suffix, {input}, [](const auto& x) { return qr(x[0]).q; }).reference = [](const Values& x) {
+      return orthogonal_factor(x[0], false);
+    };
+    r.add("qr_r" + suffix, {input}, [](const auto& x) { return qr(x[0]).r; }).reference = [](const Values& x) {
+      return orthogonal_factor(x[0], true);
+    };
   }
   r.add("matrix_exp", {uniform_example({2, 3, 3}, -1, 1)}, [](const auto& x) { return matrix_exp(x[0]); }).reference =
       [](const Values& x) { return exp_by_series(x[0]); };

@@ -3,6 +3,7 @@
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/indexing.hpp>
 #include <tapestry/autodiff/ops/masking.hpp>
+#include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/register.hpp>
 #include <tapestry/autodiff/ops/sorting.hpp>
 
@@ -98,12 +99,10 @@ void register_masks(Registry& r) {
         return tabulate({2, 3, 4}, [&](const auto& i) { return i[2] < i[1] ? x[0](i[0], i[1], i[2]) : 0; });
       };
   const auto compare = [&](std::string name, auto f, auto holds) {
-    auto& entry = r.add(std::move(name), {fixed_example({{1, 2, 3}, {3, 2, 1}}), fixed_example({1, 2, 2})},
-                        [=](const auto& x) { return f(x[0], x[1]); });
-    entry.differentiable = false;
-    entry.reference = [=](const auto& x) {
-      return tabulate({2, 3}, [&](const auto& i) { return holds(x[0](i[0], i[1]), x[1](i[1])) ? 1 : 0; });
-    };
+    add_elementwise(
+        r, std::move(name), {fixed_example({{1, 2, 3}, {3, 2, 1}}), fixed_example({1, 2, 2})},
+        [=](const auto& x) { return f(x[0], x[1]); }, [=](double a, double b) { return holds(a, b) ? 1 : 0; })
+        .differentiable = false;
   };
   compare(
       "less", [](auto& a, auto& b) { return less(a, b); }, [](double a, double b) { return a < b; });
@@ -131,6 +130,38 @@ void register_indexing(Registry& r) {
   r.add("top_k", {columns}, [](const auto& x) { return top_k(x[0], 2, 0).values; }).reference = [](const auto& x) {
     return tabulate({2, 3}, [&](const auto& i) { return sorted_column(x[0], i[1])[4 - i[0]]; });
   };
+  const auto add_positions = [&](std::string name, auto f, auto place) {
+    auto& entry = r.add(std::move(name), {columns}, [=](const auto& x) {
+      using T = typename std::remove_cvref_t<decltype(x[0])>::value_type;
+      return numbers<T>(f(x[0]));
+    });
+    entry.differentiable = false;
+    entry.reference = [=](const auto& x) { return place(x[0]); };
+  };
+  // The position of the element with so many smaller ones in its column.
+  const auto ranked = [](const Tensor<double>& x, std::size_t rank, std::size_t j) {
+    double place = 0;
+    for (std::size_t i = 0; i < 5; ++i)
+      if (x(i, j) == sorted_column(x, j)[rank]) place = static_cast<double>(i);
+    return place;
+  };
+  add_positions(
+      "argmax", [](const auto& x) { return argmax(x, 0); },
+      [=](const Tensor<double>& x) { return tabulate({3}, [&](const auto& i) { return ranked(x, 4, i[0]); }); });
+  add_positions(
+      "argmin", [](const auto& x) { return argmin(x, 0); },
+      [=](const Tensor<double>& x) { return tabulate({3}, [&](const auto& i) { return ranked(x, 0, i[0]); }); });
+  add_positions(
+      "argsort", [](const auto& x) { return argsort(x, 0); },
+      [=](const Tensor<double>& x) {
+        return tabulate({5, 3}, [&](const auto& i) { return ranked(x, i[0], i[1]); });
+      });
+  auto& ones = r.add("one_hot", {}, [](const auto& x) {
+    using T = typename std::remove_cvref_t<decltype(x)>::value_type::value_type;
+    return one_hot<T>({2, 0}, 3);
+  });
+  ones.differentiable = false;
+  ones.reference = [](const auto&) { return Tensor<double>{{0, 0, 1}, {1, 0, 0}}; };
 }
 
 }  // namespace tapestry::detail

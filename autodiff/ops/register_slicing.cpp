@@ -1,4 +1,7 @@
+#include <algorithm>
+
 #include <tapestry/autodiff/ops/arithmetic.hpp>
+#include <tapestry/autodiff/ops/joining.hpp>
 #include <tapestry/autodiff/ops/register.hpp>
 #include <tapestry/autodiff/ops/slicing.hpp>
 
@@ -27,10 +30,11 @@ void register_slicing(Registry& r) {
     return tabulate({3, 2, 5}, [&](const auto& i) { return x[0](i[0], i[1], i[2]) * x[0](i[0], i[1] + 2, i[2]); });
   };
   r.add("unbind", {cube}, [](const auto& x) {
-     const auto parts = unbind(x[0], 0);
-     return parts[0] * parts[2];
+     auto parts = unbind(x[0], 0);
+     std::reverse(parts.begin(), parts.end());
+     return stack(parts, 2);
    }).reference = [](const auto& x) {
-    return tabulate({4, 5}, [&](const auto& i) { return x[0](0, i[0], i[1]) * x[0](2, i[0], i[1]); });
+    return tabulate({4, 5, 3}, [&](const auto& i) { return x[0](2 - i[2], i[0], i[1]); });
   };
   r.add("pad", {matrix}, [](const auto& x) {
      return pad(x[0], {{1, 0}, {2, 1}}, 0.5);

@@ -35,8 +35,13 @@ void register_sparse(Registry& r) {
   r.add("sparse_matmul_transposed", {uniform_example({5}), uniform_example({3, 2})}, [](const auto& x) {
      return matmul(example(x[0]), x[1], true);
    }).reference = [](const Values& x) { return product(x, true); };
-  r.add("sparse_matmul_vector", {uniform_example({5}), uniform_example({4})},
-        [](const auto& x) { return matmul(example(x[0]), x[1]); });
+  r.add("sparse_matmul_vector", {uniform_example({5}), uniform_example({4})}, [](const auto& x) {
+     return matmul(example(x[0]), x[1]);
+   }).reference = [](const Values& x) {
+    Tensor<double> out{0, 0, 0};
+    for (int e = 0; e < 5; ++e) out.data()[row_of[e]] += x[0].data()[e] * x[1].data()[column_of[e]];
+    return out;
+  };
   r.add("einsum", {uniform_example({2, 3, 4}), uniform_example({4, 2, 5}), uniform_example({3, 3})}, [](const auto& x) {
      return einsum("bij,jbk,ii->kib", x[0], x[1], x[2]);
    }).reference = [](const Values& x) {

@@ -1,41 +1,18 @@
 #include <tapestry/autodiff/registry.hpp>
 
-#include <algorithm>
-#include <cmath>
 #include <set>
 
-#include <doctest/doctest.h>
-
-#include <tapestry/autodiff/check_gradients.hpp>
+#include "autodiff/registry_examples.hpp"
 
 using namespace tapestry;
+using namespace tapestry::testing;
 
-namespace {
-
-std::vector<Tensor<double>> examples(const RegisteredOperation& op, std::uint64_t seed) {
-  std::vector<Tensor<double>> out;
-  for (const ExampleInput& input : op.inputs) out.push_back(input(seed + out.size()));
-  return out;
-}
-
-std::vector<Var<double>> constants(const std::vector<Tensor<double>>& inputs) {
-  std::vector<Var<double>> out;
-  for (const Tensor<double>& input : inputs) out.emplace_back(input);
-  return out;
-}
-
-double largest(const Tensor<double>& x) {
-  double out = 1e-300;
-  for (const double value : x)
-    if (std::isfinite(value)) out = std::max(out, std::abs(value));
-  return out;
-}
-
-}  // namespace
-
-TEST_CASE("registry: names are unique") {
+TEST_CASE("registry: names are unique, and every operation has a reference or a reason why not") {
   std::set<std::string> names;
-  for (const RegisteredOperation& op : registry().operations()) CHECK_MESSAGE(names.insert(op.name).second, op.name);
+  for (const RegisteredOperation& op : registry().operations()) {
+    CHECK_MESSAGE(names.insert(op.name).second, op.name);
+    CHECK_MESSAGE((op.reference == nullptr) != op.no_reference.empty(), op.name);
+  }
 }
 
 TEST_CASE("registry: every operation's value is its reference's") {
@@ -43,10 +20,11 @@ TEST_CASE("registry: every operation's value is its reference's") {
     if (!op.reference) continue;
     for (const std::uint64_t seed : {1, 2, 3}) {
       const auto inputs = examples(op, seed);
-      const Tensor<double> value = op.apply(constants(inputs)).tensor(), expected = op.reference(inputs);
-      REQUIRE_MESSAGE(shape_of(value) == shape_of(expected), op.name);
+      const Tensor<double> value = op.apply(constants(inputs)).tensor(), right = expected(op, inputs);
+      REQUIRE_MESSAGE(shape_of(value) == shape_of(right), op.name);
       for (std::size_t i = 0; i < value.size(); ++i)
-        CHECK_MESSAGE(value.data()[i] == doctest::Approx(expected.data()[i]).epsilon(1e-13).scale(1), op.name);
+        CHECK_MESSAGE(close(value.data()[i], right.data()[i], 1e-13), op.name, ": ", value.data()[i], " instead of ",
+                      right.data()[i]);
     }
   }
 }
@@ -70,18 +48,18 @@ TEST_CASE("registry: float results and gradients agree with double ones") {
       precise.emplace_back(Tensor<double>(xt::cast<double>(xt::cast<float>(input))), op.differentiable);
     }
     const Var<float> y = op.apply_float(single);
-    const Var<double> expected = op.apply(precise);
-    REQUIRE_MESSAGE(y.shape() == expected.shape(), op.name);
+    const Var<double> right = op.apply(precise);
+    REQUIRE_MESSAGE(y.shape() == right.shape(), op.name);
     const auto compare = [&](const float* a, const Tensor<double>& b) {
       const double allowed = op.float_tolerance * largest(b);
       for (std::size_t i = 0; i < b.size(); ++i)
         CHECK_MESSAGE((static_cast<double>(a[i]) == b.data()[i] || std::abs(a[i] - b.data()[i]) <= allowed), op.name);
     };
-    compare(y.data(), expected.tensor());
+    compare(y.data(), right.tensor());
     if (!op.differentiable || !y.requires_grad()) continue;
     const Tensor<double> seed = uniform_example(y.shape(), -1, 1)(9);
     const auto g = grad(y, single, Var<float>(Tensor<float>(xt::cast<float>(seed))));
-    const auto h = grad(expected, precise, Var<double>(seed));
+    const auto h = grad(right, precise, Var<double>(seed));
     for (std::size_t i = 0; i < g.size(); ++i) compare(g[i].data(), h[i].tensor());
   }
 }

@@ -1,6 +1,7 @@
 #include <tapestry/autodiff/ops/normalization.hpp>
 
 #include <cmath>
+#include <limits>
 
 #include <doctest/doctest.h>
 
@@ -40,6 +41,24 @@ TEST_CASE("normalization: the fused backward is the rule, for long and short row
                          {x, channels, channels}, 1e-9);
     check_fused_backward([](const Vars& v) { return batch_norm(v[0], v[1], v[2], 0.1).value; }, {x, channels, channels},
                          1e-10);
+  }
+}
+
+TEST_CASE("normalization: an infinite element makes its channel's mean infinite and its variance not a number") {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  for (const Shape& shape : {Shape{5, 3}, Shape{9000, 9}, Shape{4, 3, 70}}) {
+    const std::int64_t channels = shape[1], inner = shape.elements() / (shape[0] * channels);
+    for (const std::int64_t sample : {std::int64_t{0}, shape[0] - 1})
+      for (const double value : {inf, -inf}) {
+        Tensor<double> x = normal_values(shape, 3);
+        x.data()[(sample * channels + 1) * inner] = value;
+        const auto y = batch_norm(V(x), V::ones({channels}), V::zeros({channels}));
+        for (std::int64_t k = 0; k < channels; ++k) {
+          CHECK((k == 1 ? y.mean.data()[k] == value : std::abs(y.mean.data()[k]) < 2));
+          CHECK(std::isnan(y.variance.data()[k]) == (k == 1));
+          CHECK(std::isnan(y.value.data()[k * inner]) == (k == 1));
+        }
+      }
   }
 }
 
