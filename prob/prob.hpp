@@ -11,7 +11,9 @@
 #include <tapestry/prob/inference/gibbs.hpp>
 #include <tapestry/prob/inference/junction_tree.hpp>
 #include <tapestry/prob/inference/mean_field.hpp>
+#include <tapestry/prob/inference/method.hpp>
 #include <tapestry/prob/inference/result.hpp>
 #include <tapestry/prob/io/bif.hpp>
 #include <tapestry/prob/io/uai.hpp>
+#include <tapestry/prob/losses/structured_loss.hpp>
 #include <tapestry/prob/pairwise.hpp>

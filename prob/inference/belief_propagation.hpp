@@ -25,6 +25,7 @@ enum class Schedule {
 /// at temperature 1 without weights on unary and pairwise tables of one cardinality (64 states at most) runs on vector
 /// kernels in the precision of T; all else in double, factor by factor.
 struct BeliefPropagation {
+  static constexpr const char* name = "belief propagation";
   std::int64_t iterations = 100;
   /// On the largest change of a message's probability; what the type's rounding does not reach is not waited for.
   double tolerance = 1e-8;
@@ -44,6 +45,7 @@ struct BeliefPropagation {
 /// Tree-reweighted belief propagation (Wainwright, Jaakkola, Willsky 2005): an upper bound on the log-partition once
 /// converged. Weights are the frequencies of factors in random maximal sets of factors without cycles, or given.
 struct TreeReweighted {
+  static constexpr const char* name = "tree-reweighted";
   std::int64_t iterations = 200;
   double tolerance = 1e-8;
   double damping = 0.3;

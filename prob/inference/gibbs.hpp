@@ -11,6 +11,7 @@ namespace tapestry {
 /// errors by batch means; the log-partition is Bethe's estimate at the sampled marginals; the assignment is the best
 /// that was seen. Nothing is differentiable.
 struct Gibbs {
+  static constexpr const char* name = "Gibbs sampling";
   std::int64_t iterations = 10000;  ///< sweeps over all variables that count
   std::int64_t burn_in = 1000;
   std::uint64_t seed = 0;

@@ -10,6 +10,7 @@ namespace tapestry {
 /// (covariances in a direction) come from sixth-order central differences of marginals in that direction, to about ten
 /// digits; derivatives beyond these throw GraphError.
 struct JunctionTree {
+  static constexpr const char* name = "junction tree";
   EliminationOptions order = {};
   double memory_limit = 4294967296.0;  ///< bytes
   bool factor_marginals = true;

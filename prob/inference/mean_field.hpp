@@ -19,6 +19,7 @@ enum class MeanFieldUpdate {
 
 /// Naive mean field: every variable independent of the others.
 struct MeanField {
+  static constexpr const char* name = "mean field";
   std::int64_t iterations = 500;
   double tolerance = 1e-9;  ///< on the largest change of a probability
   std::uint64_t seed = 0;   ///< of the search for a start, where factors forbid states
@@ -34,6 +35,7 @@ struct MeanField {
 
 /// Variables joined to clusters inside which factors form no cycles (chains of a grid, trees), each exact.
 struct StructuredMeanField {
+  static constexpr const char* name = "structured mean field";
   std::int64_t iterations = 500;
   double tolerance = 1e-9;
   std::uint64_t seed = 0;
@@ -41,6 +43,7 @@ struct StructuredMeanField {
 
 /// Generalized mean field (Xing, Jordan, Russell 2003): any clusters, each exact by junction tree.
 struct GeneralizedMeanField {
+  static constexpr const char* name = "generalized mean field";
   /// A number for each variable; found by graph partitioning if empty.
   std::vector<std::int64_t> clusters = {};
   std::int64_t cluster_size = 10;  ///< of those found
