@@ -1,6 +1,9 @@
 #pragma once
 
 #include <tapestry/graph/archive.hpp>
+#include <tapestry/graph/bijection.hpp>
+#include <tapestry/graph/bijections.hpp>
+#include <tapestry/graph/constrained.hpp>
 #include <tapestry/graph/fixed_point.hpp>
 #include <tapestry/graph/initializers.hpp>
 #include <tapestry/graph/module.hpp>
