@@ -60,18 +60,39 @@ struct Row {
   double tapestry_us, libtorch_us;
 };
 
-Row measure(const std::string& name, int threads, Side& ours, Side& theirs, double budget) {
-  for (int i = 0; i < 3; ++i) ours.step(), theirs.step();
-  // Steps far below a millisecond are timed in groups.
-  const int group = std::max(1, static_cast<int>(2e-4 / seconds_of(ours.step, 3)));
-  std::vector<double> a, b;
-  const auto start = std::chrono::steady_clock::now();
-  while (a.size() < 7 || (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < budget &&
-                          a.size() < 2000)) {
-    a.push_back(seconds_of(ours.step, group));
-    b.push_back(seconds_of(theirs.step, 1));
+// Turns of one side: it steps until its memory, caches and threads are as in a training loop, which the other side's
+// turn took from it, and is then timed; steps far below a millisecond in groups.
+class Turns {
+ public:
+  explicit Turns(Side& side) : step_(side.step) {
+    step_();
+    const double once = seconds_of(step_, 2);
+    warm_up_ = 1 + static_cast<int>(1e-3 / once);
+    group_ = 1 + static_cast<int>(5e-4 / once);
   }
-  return {name, threads, median(a) * 1e6, median(b) * 1e6};
+  void take() {
+    for (int i = 0; i < warm_up_; ++i) step_();
+    times_.push_back(seconds_of(step_, group_));
+  }
+  double microseconds() const { return median(times_) * 1e6; }
+
+ private:
+  std::function<void()> step_;
+  int warm_up_, group_;
+  std::vector<double> times_;
+};
+
+Row measure(const std::string& name, int threads, Side& ours, Side& theirs, double budget) {
+  Turns a(ours), b(theirs);
+  const auto start = std::chrono::steady_clock::now();
+  for (int turns = 0;
+       turns < 7 ||
+       (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < budget && turns < 2000);
+       ++turns) {
+    a.take();
+    b.take();
+  }
+  return {name, threads, a.microseconds(), b.microseconds()};
 }
 
 void write_json(const std::string& path, const std::vector<Row>& rows) {
