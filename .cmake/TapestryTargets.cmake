@@ -84,3 +84,10 @@ target_link_libraries(tapestry
   PUBLIC xtensor Threads::Threads
   PRIVATE PkgConfig::OPENBLAS PkgConfig::SLEEF ${LAPACKE_LIBRARY} ${LBFGS_LIBRARY} ${METIS_LIBRARY} PNG::PNG
           ZLIB::ZLIB)
+
+# Headers of others alone: those of this tree change, and all would be compiled again.
+set(TAPESTRY_PRECOMPILED <algorithm> <array> <cmath> <cstdint> <fstream> <functional> <map> <memory> <numeric> <optional>
+  <sstream> <string> <unordered_map> <vector> <xtensor/xarray.hpp>)
+if(TAPESTRY_PRECOMPILE)
+  target_precompile_headers(tapestry PRIVATE ${TAPESTRY_PRECOMPILED})
+endif()
