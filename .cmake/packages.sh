@@ -1,7 +1,7 @@
 # Sourced by tests/run.sh and examples/run.sh: the Debian packages that a build needs, and how to get them.
 
 packages=(cmake ninja-build ccache g++ pkg-config git
-          libxtensor-dev libxtensor-blas-dev libxsimd-dev libopenblas-dev liblapacke-dev libsleef-dev
+          libxtensor-dev libopenblas-dev liblapacke-dev libsleef-dev
           doctest-dev libbenchmark-dev zlib1g-dev liblbfgs-dev libmetis-dev libpng-dev nlohmann-json3-dev)
 # Plots of reports (without it these hold the numbers as tables), the API's pages.
 optional=(gnuplot-nox doxygen)
