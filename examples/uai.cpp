@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <fstream>
 #include <iomanip>
 #include <iostream>
 #include <map>
@@ -30,6 +31,7 @@ struct Settings {
   std::int64_t iterations = 0;  // the method's own number
   double memory = 4e9;
   std::uint64_t seed = 0;
+  std::string score;
 };
 
 /// What is printed.
@@ -149,8 +151,24 @@ void print(const Answer& answer, const DiscreteModel& model, const Settings& set
   }
   if (answer.assignment.empty()) throw Error("uai: no possible assignment was found");
   const double score = log_score(model, answer.assignment);
-  std::cerr << "log10 of the assignment's score " << score / std::log(10.0) << '\n';
+  std::cerr << "log10 of the assignment's score " << std::setprecision(8) << score / std::log(10.0) << '\n';
   std::cout << format_uai_map(answer.assignment);
+}
+
+/// Reports how good an assignment in a file is, as UAI's MAP answers are written: its length and states.
+void report_score(const std::string& path, const DiscreteModel& model) {
+  std::ifstream file(path);
+  std::string header;
+  std::int64_t count = -1;
+  file >> header >> count;
+  if (header != "MAP" || count != model.variables())
+    throw Error("uai: " + path + " does not hold a state for each of the model's variables after MAP");
+  std::vector<std::int64_t> assignment(model.cardinalities.size());
+  for (std::size_t v = 0; v < assignment.size(); ++v)
+    if (!(file >> assignment[v]) || assignment[v] < 0 || assignment[v] >= model.cardinalities[v])
+      throw Error("uai: " + path + ": state " + std::to_string(v) + " is missing or does not exist");
+  std::cerr << "log10 of the given assignment's score " << std::setprecision(8)
+            << log_score(model, assignment) / std::log(10.0) << '\n';
 }
 
 }  // namespace
@@ -177,6 +195,7 @@ int main(int argc, char** argv) {
     options.number("--iterations", settings.iterations, "of approximate methods; 0 for the method's own");
     options.number("--memory", settings.memory, "most bytes that tables may need");
     options.number("--seed", settings.seed, "of everything random");
+    options.text("--score", settings.score, "a file with an assignment (MAP, count, states) to report the score of");
     if (!options.parse(static_cast<int>(rest.size()), rest.data())) return 0;
     const std::vector<std::string> tasks = {"PR", "MAR", "MAP"},
                                    methods = {"exact", "bp", "trw", "mean-field", "structured", "gmf", "gibbs"};
@@ -194,6 +213,7 @@ int main(int argc, char** argv) {
     std::vector<Evidence> samples = {Evidence()};
     if (files.size() == 2) samples = read_uai_evidence(files[1], model.cardinalities);
     std::cerr << path << ": " << model.variables() << " variables, " << model.factors() << " factors\n";
+    if (!settings.score.empty()) report_score(settings.score, model);
     for (const auto& evidence : samples) {
       const Answer answer = settings.method == "exact" || model.factors() == 0
                                 ? solve_exactly(model, evidence, settings)

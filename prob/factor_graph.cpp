@@ -70,9 +70,6 @@ FactorStructure make_group(const detail::GraphStructure& graph, std::string name
                      shape_of(scopes));
   const auto factors = static_cast<std::int64_t>(scopes.shape()[0]),
              arity = static_cast<std::int64_t>(scopes.shape()[1]);
-  if (kind == FactorKind::table && arity > Shape::max_rank - 2)
-    fail<ShapeError>(name_of_graph, "factor group '", name, "' has tables of ", arity, " axes, at most ",
-                     Shape::max_rank - 2, " are possible");
   if (kind != FactorKind::table && arity < 1)
     fail<ShapeError>(name_of_graph, "factor group '", name, "' joins no variables");
   const std::int64_t* ids = scopes.data();

@@ -29,8 +29,9 @@ class FactorGraph {
   /// The variables' numbers, in the group's shape.
   IndexTensor ids(std::int64_t group) const;
 
-  /// Factors with tables over the variables of scopes [factors, arity]: general ones of any arity. Potentials are
-  /// [K1, ..., Kr] for all, [factors, K1, ..., Kr], or with a batch axis [batch, 1 or factors, K1, ..., Kr].
+  /// Factors with tables over the variables of scopes [factors, arity]: general ones of any arity (the axes of more
+  /// than 14 variables are one). Potentials are [K1, ..., Kr] for all, [factors, K1, ..., Kr], or with a batch axis
+  /// [batch, 1 or factors, K1, ..., Kr].
   /// @return the group's index @throws IndexError, ShapeError
   std::int64_t add_factors(std::string name, const IndexTensor& scopes, Var<T> potentials);
   /// One factor for each variable of a group: potentials [K], [shape..., K], or [batch, shape..., K].

@@ -172,7 +172,10 @@ ModelGraph<T> factor_graph(const DiscreteModel& model, bool requires_grad) {
     const auto count = static_cast<std::int64_t>(members.size()), arity = static_cast<std::int64_t>(table.size());
     IndexTensor scopes = empty_tensor<std::int64_t>({count, arity});
     Shape shape = {count};
-    for (const std::int64_t k : table) shape.push_back(k);
+    if (arity <= FactorStructure::most_axes)
+      for (const std::int64_t k : table) shape.push_back(k);
+    else
+      shape.push_back(static_cast<std::int64_t>(model.tables[static_cast<std::size_t>(members[0])].size()));
     Tensor<T> potentials = empty_tensor<T>(shape);
     std::int64_t* id = scopes.data();
     T* entry = potentials.data();

@@ -8,8 +8,12 @@ namespace tapestry {
 
 Shape FactorStructure::table() const {
   switch (kind) {
-    case FactorKind::table:
-      return Shape(cardinalities.begin(), cardinalities.end());
+    case FactorKind::table: {
+      if (arity() <= most_axes) return Shape(cardinalities.begin(), cardinalities.end());
+      std::int64_t entries = 1;
+      for (const std::int64_t k : cardinalities) entries *= k;
+      return {entries};
+    }
     case FactorKind::parity:
     case FactorKind::logic_or:
     case FactorKind::logic_and:

@@ -13,7 +13,7 @@ namespace tapestry {
 /// What a factor's potential depends on. All but `table` join binary variables, any number of them, and have a message
 /// rule that is linear in it.
 enum class FactorKind {
-  table,        ///< all states: potentials [K1, ..., Kr]
+  table,        ///< all states: potentials [K1, ..., Kr], or [K1 * ... * Kr] beyond FactorStructure::most_axes
   parity,       ///< the number of ones being even or odd: potentials [2]
   logic_or,     ///< whether the last variable is the OR of the others (entry 0) or not (entry 1): potentials [2]
   logic_and,    ///< the same for AND
@@ -33,6 +33,9 @@ struct VariableGroup {
 
 /// Factors of one kind over variables of the same cardinalities.
 struct FactorStructure {
+  /// Variables that tables have an axis each for; beyond, all states are one axis, the last variable fastest.
+  static constexpr std::int64_t most_axes = Shape::max_rank - 2;
+
   std::string name;
   FactorKind kind = FactorKind::table;
   Indices scopes;                           ///< [factors, arity], variable numbers

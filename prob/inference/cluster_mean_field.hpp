@@ -70,8 +70,10 @@ class ClusterMeanField {
 std::vector<std::int64_t> single_clusters(std::int64_t variables);
 /// Clusters inside which factors form no cycles, grown along the factors.
 std::vector<std::int64_t> tree_clusters(std::int64_t variables, const std::vector<std::vector<std::int64_t>>& scopes);
-/// Clusters of about `size` variables with few factors between them (METIS: Karypis and Kumar 1998).
-std::vector<std::int64_t> partition_clusters(std::int64_t variables,
-                                             const std::vector<std::vector<std::int64_t>>& scopes, std::int64_t size);
+/// Clusters of about `size` variables with few factors between them (METIS: Karypis and Kumar 1998), smaller where
+/// tables would need more than `memory_limit` bytes.
+std::vector<std::int64_t> partition_clusters(const std::vector<std::int64_t>& cardinalities,
+                                             const std::vector<std::vector<std::int64_t>>& scopes, std::int64_t size,
+                                             double memory_limit);
 
 }  // namespace tapestry::detail

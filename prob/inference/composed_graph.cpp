@@ -36,6 +36,9 @@ ComposedGraph<T>::ComposedGraph(std::shared_ptr<const GraphStructure> structure,
     const auto& group = structure_->factors[g];
     if (group.kind != FactorKind::table)
       fail<GraphError>("factor_graph", "factor group '", group.name, "' is not of tables: write its factors out");
+    if (group.arity() > FactorStructure::most_axes)
+      fail<GraphError>("factor_graph", "factor group '", group.name, "' has tables over ", group.arity(),
+                       " variables; composed inference takes at most ", FactorStructure::most_axes);
     if (group.arity() < 2) continue;
     groups_.push_back({g, {}});
     for (std::int64_t place = 0; place < group.arity(); ++place)

@@ -10,7 +10,7 @@ namespace {
 
 // Tables beyond this many entries can never be held: from there on only the cost of searching matters.
 constexpr double hopeless = 1e12;
-constexpr double most_search_steps = 4e9;
+constexpr double most_search_steps = 4e9, most_hopeless_steps = 3e8;
 
 using Graph = std::vector<std::vector<std::int32_t>>;
 
@@ -60,7 +60,8 @@ class Run {
       const auto v = static_cast<std::size_t>(top.variable);
       if (gone_[v] || top.cost != cost_[v]) continue;
       eliminate(top.variable);
-      if (result_.entries > give_up_ || steps_ > most_search_steps) {
+      if (result_.entries > give_up_ ||
+          steps_ > (result_.entries > hopeless ? most_hopeless_steps : most_search_steps)) {
         result_.complete = result_.order.size() == graph_.size();
         return std::move(result_);
       }
@@ -220,7 +221,7 @@ EliminationOrder elimination_order(const std::vector<std::int64_t>& cardinalitie
       EliminationOrder order = run.run();
       steps += run.steps();
       if (order.complete && (!best.complete || order.entries < best.entries)) best = std::move(order);
-      if (!best.complete && steps > most_search_steps) return best;
+      if (!best.complete && steps > (best.entries > hopeless ? most_hopeless_steps : most_search_steps)) return best;
     }
   return best;
 }

@@ -65,6 +65,7 @@ PlainResult run(const DenseTables& tables, const GraphStructure& graph, const st
     result.assignment.push_back(std::max_element(from, from + k) - from);
     from += k;
   }
+  for (const auto& [variable, state] : graph.evidence) result.assignment[static_cast<std::size_t>(variable)] = state;
   return result;
 }
 
@@ -97,7 +98,8 @@ InferenceResult<T> infer(const FactorGraph<T>& graph, const GeneralizedMeanField
   Ascent ascent{options.iterations, options.tolerance, options.seed, {}};
   ascent.tree.memory_limit = options.memory_limit;
   return infer_clusters(graph, "generalized_mean_field", ascent, [&](const auto& scopes) {
-    return options.clusters.empty() ? detail::partition_clusters(graph.variables(), scopes, options.cluster_size)
+    return options.clusters.empty() ? detail::partition_clusters(DenseTables(*graph.structure()).cardinalities(),
+                                                                 scopes, options.cluster_size, options.memory_limit)
                                     : options.clusters;
   });
 }

@@ -46,7 +46,7 @@ struct GeneralizedMeanField {
   static constexpr const char* name = "generalized mean field";
   /// A number for each variable; found by graph partitioning if empty.
   std::vector<std::int64_t> clusters = {};
-  std::int64_t cluster_size = 10;  ///< of those found
+  std::int64_t cluster_size = 10;  ///< of those found; smaller where tables would not fit
   std::int64_t iterations = 500;
   double tolerance = 1e-9;
   double memory_limit = 4294967296.0;  ///< bytes, for the tables of one cluster
@@ -59,7 +59,7 @@ template <class T>
 InferenceResult<T> infer(const FactorGraph<T>& graph, const MeanField& options);
 template <class T>
 InferenceResult<T> infer(const FactorGraph<T>& graph, const StructuredMeanField& options);
-/// @throws NumericalError where a cluster's tables need more than the limit
+/// @throws NumericalError where the tables of a cluster that was given need more than the limit
 template <class T>
 InferenceResult<T> infer(const FactorGraph<T>& graph, const GeneralizedMeanField& options);
 

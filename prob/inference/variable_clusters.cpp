@@ -58,10 +58,11 @@ std::vector<std::int64_t> tree_clusters(std::int64_t variables, const std::vecto
   return cluster;
 }
 
-std::vector<std::int64_t> partition_clusters(std::int64_t variables,
-                                             const std::vector<std::vector<std::int64_t>>& scopes, std::int64_t size) {
-  if (size < 1) fail<NumericalError>("mean_field", "clusters of ", size, " variables");
-  const std::int64_t wanted = (variables + size - 1) / size;
+namespace {
+
+/// METIS' parts, numbered from 0 without gaps.
+std::vector<std::int64_t> partition(std::int64_t variables, const std::vector<std::vector<std::int64_t>>& scopes,
+                                    std::int64_t wanted) {
   if (wanted <= 1) return std::vector<std::int64_t>(static_cast<std::size_t>(variables), 0);
   if (wanted == variables) return single_clusters(variables);
   const auto neighbours = neighbours_of(variables, scopes);
@@ -87,6 +88,71 @@ std::vector<std::int64_t> partition_clusters(std::int64_t variables,
     out.push_back(n);
   }
   return out;
+}
+
+/// Whether a clique tree over a cluster, with what it sees of the factors, stays within the limit.
+bool fits(const std::vector<std::int64_t>& members, const std::vector<std::int64_t>& cardinalities,
+          const std::vector<std::vector<std::int64_t>>& scopes, const std::vector<std::vector<std::size_t>>& factors_of,
+          double memory_limit) {
+  std::vector<std::int64_t> local(cardinalities.size(), -1), states;
+  double all = 1;
+  for (const std::int64_t v : members) {
+    local[static_cast<std::size_t>(v)] = static_cast<std::int64_t>(states.size());
+    states.push_back(cardinalities[static_cast<std::size_t>(v)]);
+    all *= static_cast<double>(states.back());
+  }
+  std::vector<std::size_t> touching;
+  for (const std::int64_t v : members) {
+    const auto& own = factors_of[static_cast<std::size_t>(v)];
+    touching.insert(touching.end(), own.begin(), own.end());
+  }
+  std::sort(touching.begin(), touching.end());
+  touching.erase(std::unique(touching.begin(), touching.end()), touching.end());
+  // Even one table over all variables, and each factor as large, would be small.
+  if (8 * all * static_cast<double>(touching.size() + 8) < memory_limit) return true;
+  std::vector<std::vector<std::int64_t>> parts;
+  for (const std::size_t f : touching) {
+    parts.emplace_back();
+    for (const std::int64_t v : scopes[f])
+      if (local[static_cast<std::size_t>(v)] >= 0) parts.back().push_back(local[static_cast<std::size_t>(v)]);
+  }
+  try {
+    CliqueTreeOptions options;
+    options.memory_limit = memory_limit;
+    const CliqueTree tree(std::move(states), std::move(parts), {}, options);
+    return true;
+  } catch (const NumericalError&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+std::vector<std::int64_t> partition_clusters(const std::vector<std::int64_t>& cardinalities,
+                                             const std::vector<std::vector<std::int64_t>>& scopes, std::int64_t size,
+                                             double memory_limit) {
+  if (size < 1) fail<NumericalError>("mean_field", "clusters of ", size, " variables");
+  const auto variables = static_cast<std::int64_t>(cardinalities.size());
+  auto cluster = partition(variables, scopes, (variables + size - 1) / size);
+  std::vector<std::vector<std::int64_t>> members;
+  for (std::size_t v = 0; v < cluster.size(); ++v) {
+    const auto c = static_cast<std::size_t>(cluster[v]);
+    if (members.size() <= c) members.resize(c + 1);
+    members[c].push_back(static_cast<std::int64_t>(v));
+  }
+  std::vector<std::vector<std::size_t>> factors_of(cardinalities.size());
+  for (std::size_t f = 0; f < scopes.size(); ++f)
+    for (const std::int64_t v : scopes[f]) factors_of[static_cast<std::size_t>(v)].push_back(f);
+  for (std::size_t c = 0; c < members.size(); ++c)
+    while (members[c].size() > 1 && !fits(members[c], cardinalities, scopes, factors_of, memory_limit)) {
+      const auto half = members[c].begin() + static_cast<std::ptrdiff_t>(members[c].size() / 2);
+      for (auto v = half; v != members[c].end(); ++v)
+        cluster[static_cast<std::size_t>(*v)] = static_cast<std::int64_t>(members.size());
+      std::vector<std::int64_t> rest(half, members[c].end());
+      members[c].erase(half, members[c].end());
+      members.push_back(std::move(rest));
+    }
+  return cluster;
 }
 
 }  // namespace tapestry::detail

@@ -8,6 +8,10 @@
 #include <tapestry/autodiff/check_gradients.hpp>
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/prob/graph_builders.hpp>
+#include <tapestry/prob/inference/belief_propagation.hpp>
+#include <tapestry/prob/inference/exact.hpp>
+#include <tapestry/prob/inference/junction_tree.hpp>
+#include <tapestry/prob/inference/mean_field.hpp>
 
 #include "prob/random_models.hpp"
 
@@ -205,4 +209,28 @@ TEST_CASE("a grid of a million variables is built at once") {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   CHECK(graph.factor_groups()[1].factors() + graph.factor_groups()[2].factors() == 2 * 999 * 1000);
   CHECK(seconds < 1);
+}
+
+TEST_CASE("tables over more variables than a tensor has axes") {
+  DiscreteModel model;
+  model.cardinalities.assign(17, 2);
+  model.scopes = {{}, {16}};
+  for (std::int64_t v = 0; v < 17; ++v) model.scopes[0].push_back(v);
+  std::mt19937_64 random(3);
+  std::uniform_real_distribution<double> uniform(.5, 2);
+  for (const std::size_t size : {std::size_t{1} << 17, std::size_t{2}}) {
+    model.tables.emplace_back(size);
+    for (double& x : model.tables.back()) x = uniform(random);
+  }
+  const auto graph = factor_graph<double>(model).graph;
+  const auto exact = exact_marginals(model, {});
+  const auto propagated = infer(graph, BeliefPropagation{.iterations = 2});
+  const auto tree = infer(graph, JunctionTree{});
+  CHECK(tree.log_partition.item() == doctest::Approx(exact.log_partition).epsilon(1e-12));
+  CHECK(propagated.log_partition.item() == doctest::Approx(exact.log_partition).epsilon(1e-12));
+  for (std::int64_t v = 0; v < 17; ++v) {
+    CHECK(tree.variables[0].data()[2 * v] == doctest::Approx(exact.variables[static_cast<std::size_t>(v)][0]));
+    CHECK(std::abs(propagated.variables[0].data()[2 * v] - exact.variables[static_cast<std::size_t>(v)][0]) < 1e-12);
+  }
+  CHECK_THROWS_AS(infer(graph, MeanField{.update = MeanFieldUpdate::parallel}), GraphError);
 }

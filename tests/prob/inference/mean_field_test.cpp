@@ -161,7 +161,8 @@ TEST_CASE("clusters") {
       if (i < 4) scopes.push_back({5 * i + j, 5 * i + j + 5});
     }
   const auto trees = detail::tree_clusters(25, scopes);
-  const auto parts = detail::partition_clusters(25, scopes, 5);
+  const std::vector<std::int64_t> states(25, 3);
+  const auto parts = detail::partition_clusters(states, scopes, 5, 1e9);
   for (const auto& clusters : {trees, parts}) {
     const auto count = *std::max_element(clusters.begin(), clusters.end()) + 1;
     CHECK(count < 20);
@@ -177,4 +178,20 @@ TEST_CASE("clusters") {
   const auto graph = grid(Var<double>::zeros({3}), Var<double>::zeros({3, 3}));
   CHECK_THROWS_AS(infer(graph, GeneralizedMeanField{.clusters = {0, 1}}), ShapeError);
   CHECK_THROWS_AS(infer(graph, GeneralizedMeanField{.cluster_size = 12, .memory_limit = 100}), NumericalError);
+}
+
+TEST_CASE("clusters that were found are split until their tables fit") {
+  std::vector<std::vector<std::int64_t>> scopes;
+  for (std::int64_t i = 0; i < 8; ++i)
+    for (std::int64_t j = i + 1; j < 8; ++j) scopes.push_back({i, j});
+  const std::vector<std::int64_t> states(8, 30);
+  const auto clusters = detail::partition_clusters(states, scopes, 8, 1e6);
+  CHECK(*std::max_element(clusters.begin(), clusters.end()) == 3);
+  FactorGraph<double> graph;
+  const auto variables = graph.add_variables("v", {8}, 30);
+  graph.add_factors("pairs", complete_edges(graph.ids(variables)), Var<double>::ones({30, 30}));
+  const auto result = infer(graph, GeneralizedMeanField{.cluster_size = 8, .memory_limit = 1e6});
+  CHECK(result.log_partition.item() == doctest::Approx(8 * std::log(30.) + 28));
+  CHECK_THROWS_AS(infer(graph, GeneralizedMeanField{.clusters = std::vector<std::int64_t>(8, 0), .memory_limit = 1e6}),
+                  NumericalError);
 }
