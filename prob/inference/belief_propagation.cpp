@@ -127,6 +127,7 @@ InferenceResult<T> pass_messages(const FactorGraph<T>& graph, const BeliefPropag
       set_assignment(graph, result, best, graph.variables());
     }
     result.trace = std::move(passing->trace);
+    if (mode == GradientMode::implicit) result.adjoint = passing->adjoint;
   }
   judge(result.trace, result.converged);
   result.trace.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

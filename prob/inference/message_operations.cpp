@@ -62,6 +62,20 @@ void judge(InferenceTrace& trace, bool converged) {
                        0.9 * *std::min_element(residual.end() - 20, residual.end() - 10);
 }
 
+void report_adjoint(FixedPointReport& all, bool messages_converged, bool converged, int steps, double residual,
+                    double tolerance) {
+  all.converged = all.converged && messages_converged && converged;
+  all.iterations = std::max<std::int64_t>(all.iterations, steps);
+  all.residuals.push_back(residual);
+  all.tolerance = tolerance;
+  if (!messages_converged)
+    all.message =
+        "belief_propagation: messages did not converge; the implicit gradient is that of as many iterations at the "
+        "last messages, not of a fixed point";
+  else if (!converged)
+    all.message = "belief_propagation: the equation for the implicit gradient was not solved to its tolerance";
+}
+
 namespace {
 
 template <class T>
@@ -176,10 +190,12 @@ class FixedPointMessages final : public Operation<T> {
     auto& engine = passing_->engine;
     const auto potentials = potentials_of(engine.graph(), c, 0);
     bool converged = true;
+    runs_.clear();
     for (std::int64_t b = 0; b < passing_->batches(); ++b) {
       engine.load(potentials.data, potentials.layouts, b);
       const auto messages = iterate(b == 0);
       converged = converged && done_;
+      runs_.push_back({done_, iterations_});
       std::copy(messages.begin(), messages.end(), c.output().data + b * engine.size());
     }
     passing_->converged = converged;
@@ -191,23 +207,34 @@ class FixedPointMessages final : public Operation<T> {
     const auto n = static_cast<std::size_t>(engine.size());
     // The equation u = g + J^T u is iterated with damping, which does not move the fixed point.
     const double damping = std::max(passing_->options.damping, 0.5);
+    *passing_->adjoint = solved_adjoint();
     for (std::int64_t b = 0; b < passing_->batches(); ++b) {
       engine.load(potentials.data, potentials.layouts, b);
       const auto messages = widen(c.output().data + b * engine.size(), engine.size());
       const auto given = widen(c.gradient().data + b * engine.size(), engine.size());
       std::vector<double> u(n, 0.0), next, g_potentials;
-      for (int step = 0; step < most_implicit_steps; ++step) {
+      const Run run = runs_[static_cast<std::size_t>(b)];
+      const int most = implicit_steps(run.converged, 2 * run.iterations);
+      double left = 0, first = 0;
+      int step = 0;
+      bool solved = false;
+      while (step < most && !solved) {
+        ++step;
         next = given;
         g_potentials.assign(static_cast<std::size_t>(engine.potential_entries()), 0.0);
         engine.flood_backward(messages.data(), damping, u.data(), next.data(), g_potentials.data());
-        double change = 0, largest = 1;
+        double change = 0, largest = 0;
         for (std::size_t i = 0; i < n; ++i) {
           change = std::max(change, std::abs(next[i] - u[i]));
           largest = std::max(largest, std::abs(next[i]));
         }
+        if (step == 1) first = change;
+        if (!run.converged && change > first) break;
         u.swap(next);
-        if (change <= implicit_tolerance * largest) break;
+        left = largest > 0 ? change / largest : 0;
+        solved = left <= implicit_tolerance;
       }
+      report_adjoint(*passing_->adjoint, run.converged, solved, step, left, implicit_tolerance);
       g_potentials.assign(g_potentials.size(), 0.0);
       next.assign(n, 0.0);
       engine.flood_backward(messages.data(), damping, u.data(), next.data(), g_potentials.data());
@@ -229,7 +256,8 @@ class FixedPointMessages final : public Operation<T> {
     }
     Generator random(options.seed);
     done_ = false;
-    for (std::int64_t i = 0; i < options.iterations && !done_; ++i) {
+    iterations_ = 0;
+    for (; iterations_ < options.iterations && !done_; ++iterations_) {
       double residual = 0;
       if (options.schedule == Schedule::flooding) {
         residual = engine.flood(messages.data(), options.damping, fresh.data());
@@ -253,7 +281,13 @@ class FixedPointMessages final : public Operation<T> {
   }
 
   std::shared_ptr<Passing> passing_;
+  struct Run {
+    bool converged;
+    std::int64_t iterations;
+  };
+  std::vector<Run> runs_;
   bool done_ = false;
+  std::int64_t iterations_ = 0;
 };
 
 /// Inputs: messages, potentials. Outputs: log-partition, probabilities of each variable group and each factor group.

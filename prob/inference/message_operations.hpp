@@ -1,9 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
 #include <tapestry/autodiff/operation.hpp>
+#include <tapestry/graph/fixed_point.hpp>
 #include <tapestry/prob/factor_graph.hpp>
 #include <tapestry/prob/inference/belief_propagation.hpp>
 #include <tapestry/prob/inference/message_engine.hpp>
@@ -14,6 +16,21 @@ namespace tapestry::detail {
 // Of the equations that implicit gradients solve by iteration.
 inline constexpr int most_implicit_steps = 1000;
 inline constexpr double implicit_tolerance = 1e-12;
+/// How many terms of their series are added up at most. Where messages did not converge it may have no limit: it is cut
+/// where a term is larger than the first, and after as many terms as iterations were made, which is about the unrolled
+/// gradient.
+inline int implicit_steps(bool converged, std::int64_t iterations) {
+  return converged ? most_implicit_steps : static_cast<int>(std::min<std::int64_t>(iterations, most_implicit_steps));
+}
+/// The report before any batch element's solution.
+inline FixedPointReport solved_adjoint() {
+  FixedPointReport report;
+  report.converged = true;
+  return report;
+}
+/// Adds one batch element's solution to the report of all: the worst is told.
+void report_adjoint(FixedPointReport& all, bool messages_converged, bool converged, int steps, double residual,
+                    double tolerance);
 
 /// Potentials of an operation's inputs from `first` on.
 template <class T>
@@ -86,6 +103,7 @@ struct Passing {
   InferenceTrace trace;
   double last_residual = 0;
   bool converged = false;
+  std::shared_ptr<FixedPointReport> adjoint = std::make_shared<FixedPointReport>();
 };
 
 /// First messages from the potentials.

@@ -16,6 +16,7 @@ namespace {
 struct Progress {
   InferenceTrace trace;
   bool converged = true;
+  std::shared_ptr<FixedPointReport> adjoint = std::make_shared<FixedPointReport>();
 };
 
 /// Inputs: potentials. Outputs: log-partition, probabilities of each variable group and each factor group.
@@ -40,7 +41,8 @@ class PairwisePassing final : public Operation<T> {
     const auto potentials = potentials_of(plan_->graph(), c, 0);
     const std::size_t K = static_cast<std::size_t>(plan_->states());
     runs_.clear();
-    *progress_ = Progress();
+    progress_->trace = InferenceTrace();
+    progress_->converged = true;
     for (std::int64_t b = 0; b < layout_.batches(); ++b) {
       runs_.emplace_back(Engine(plan_->wiring(), K));
       Run& run = runs_.back();
@@ -53,6 +55,7 @@ class PairwisePassing final : public Operation<T> {
 
   void backward(Backward<T>& c) override {
     const auto potentials = potentials_of(plan_->graph(), c, 0);
+    *progress_->adjoint = solved_adjoint();
     for (std::int64_t b = 0; b < layout_.batches(); ++b) {
       Run& run = runs_[static_cast<std::size_t>(b)];
       if (c.output(0)[b] == -std::numeric_limits<T>::infinity()) continue;
@@ -69,7 +72,8 @@ class PairwisePassing final : public Operation<T> {
     Engine engine;
     PairwisePotentials<T> potentials;
     std::vector<Messages> kept;  // those of kept_from, kept_from + stride, ..., and the last
-    std::int64_t steps = 0, first_kept = 0;
+    std::int64_t steps = 0;
+    bool converged = false;
     PoolBuffer<T> log_marginals;
   };
   using Mode = GradientMode;
@@ -121,6 +125,7 @@ class PairwisePassing final : public Operation<T> {
       for (std::int64_t i = 0; i < options_.truncation; ++i) advance(false);
       converged = true;
     }
+    run.converged = converged;
     progress_->converged = progress_->converged && converged;
     if (keep_ && options_.gradient == Mode::implicit) run.engine.find_cavities(in, now);
     run.kept.push_back(std::move(now));
@@ -208,13 +213,18 @@ class PairwisePassing final : public Operation<T> {
     if (options_.gradient == Mode::implicit) {
       // The sum of the powers of the step's transposed Jacobian.
       const T enough = std::max<T>(T(implicit_tolerance), std::numeric_limits<T>::epsilon());
-      T largest = 1;
-      for (int n = 0; n < most_implicit_steps; ++n) {
+      const int most = implicit_steps(run.converged, run.steps);
+      T largest = 0, left = 0, first = 0;
+      int n = 0;
+      do {
+        ++n;
         run.engine.step_backward(in, kept.back(), kept.back(), g);
-        const T left = run.engine.remaining(g);
+        left = run.engine.remaining(g);
         largest = std::max(largest, left);
-        if (left <= enough * largest) break;
-      }
+        if (n == 1) first = left;
+      } while (n < most && left > enough * largest && (run.converged || left <= first));
+      report_adjoint(*progress_->adjoint, run.converged, left <= enough * largest, n,
+                     largest > 0 ? static_cast<double>(left / largest) : 0, static_cast<double>(enough));
     } else if (options_.gradient == Mode::checkpointed) {
       const std::int64_t every = stride();
       for (std::int64_t begin = (run.steps - 1) / every * every; begin >= 0 && run.steps > 0; begin -= every) {
@@ -306,6 +316,7 @@ InferenceResult<T> pass_pairwise(const FactorGraph<T>& graph, const std::shared_
   auto result = result_of(graph, std::move(outputs));
   result.converged = progress->converged;
   result.trace = std::move(progress->trace);
+  if (options.gradient == GradientMode::implicit) result.adjoint = progress->adjoint;
   if (result.possible) {
     const std::int64_t n = graph.variables(), K = plan->states();
     std::vector<std::int64_t> best;

@@ -171,6 +171,7 @@ InferenceResult<T> parallel_mean_field(const FactorGraph<T>& graph, const MeanFi
   const auto plan = composed ? nullptr : PairwisePlan::of(graph.structure());
   const bool implicit = wanted && options.gradient == GradientMode::implicit;
   Var<T> bound, q;
+  std::shared_ptr<const FixedPointReport> adjoint;
   if (plan != nullptr) {
     const EnableGradients enable(wanted && !implicit);
     outputs = pairwise_mean_field(plan, potentials, options, graph.batch(), wanted && !implicit, progress);
@@ -180,9 +181,11 @@ InferenceResult<T> parallel_mean_field(const FactorGraph<T>& graph, const MeanFi
     q = iterate(field, options, *progress, potentials, parts);
   }
   if (implicit) {
-    q = fixed_point([field, damping = options.damping](const Var<T>& at) { return field.step(at, damping); }, q,
-                    {.max_iterations = 1})
-            .state;
+    const auto found =
+        fixed_point([field, damping = options.damping](const Var<T>& at) { return field.step(at, damping); }, q,
+                    {.max_iterations = 1});
+    q = found.state;
+    adjoint = found.adjoint;
   }
   if (implicit || plan == nullptr) bound = field.bound(q);
   outputs = {graph.batch() > 0 ? reshape(broadcast_to(bound, Shape{parts.rows()}), Shape{parts.rows()})
@@ -204,6 +207,7 @@ InferenceResult<T> parallel_mean_field(const FactorGraph<T>& graph, const MeanFi
   auto result = result_of(graph, std::move(outputs));
   result.kind = BoundKind::lower_bound;
   result.converged = progress->converged;
+  result.adjoint = std::move(adjoint);
   result.trace = progress->trace;
   if (result.possible) {
     std::vector<std::int64_t> best;

@@ -1,12 +1,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include <tapestry/autodiff/variable.hpp>
 
 namespace tapestry {
+
+struct FixedPointReport;
 
 /// What a number given as log-partition is.
 enum class BoundKind { exact, lower_bound, upper_bound, estimate };
@@ -39,6 +42,9 @@ struct InferenceResult {
   std::vector<Tensor<T>> standard_errors;
   InferenceTrace trace;
   bool converged = true;
+  /// With GradientMode::implicit: how the equation for the gradient was solved in the last backward pass (see
+  /// graph/fixed_point.hpp); null otherwise.
+  std::shared_ptr<const FixedPointReport> adjoint;
   /// Whether some assignment agrees with evidence and factors (in all of the batch). If not, log_partition is -inf.
   bool possible = true;
 };

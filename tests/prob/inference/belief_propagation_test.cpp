@@ -7,6 +7,7 @@
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
+#include <tapestry/graph/fixed_point.hpp>
 #include <tapestry/prob/graph_builders.hpp>
 #include <tapestry/prob/inference/belief_propagation.hpp>
 #include <tapestry/prob/inference/junction_tree.hpp>
@@ -160,6 +161,61 @@ TEST_CASE("gradients through the fixed point are those of the converged result")
     r.log_partition.backward();
     for (std::int64_t i = 0; i < x[2].size(); ++i)
       CHECK(x[2].gradient().data()[i] == doctest::Approx(r.factors[3].data()[i]).epsilon(1e-9));
+  }
+}
+
+TEST_CASE("implicit gradients: small cotangents lose nothing, and what did not converge is said") {
+  for (const bool kernels : {true, false}) {
+    CAPTURE(kernels);
+    const auto build = [&](const std::vector<Var<double>>& x) {
+      FactorGraph<double> graph;
+      const auto a = graph.add_variables("a", {3, 4}, 3);
+      graph.add_unary("unary", a, x[0]);
+      for (const auto& edges : grid_edges(graph.ids(a))) graph.add_factors("edges", edges, x[1]);
+      if (!kernels) graph.add_factors("triple", indices({1, 3}, {0, 4, 2}), x[2]);
+      return graph;
+    };
+    const auto loss = [](const InferenceResult<double>& r) { return sum(r.variables[0] * r.variables[0]); };
+    const auto x = potentials({{3, 4, 3}, {3, 3}, {3, 3, 3}}, .4);
+    const auto good = infer(build(x), BeliefPropagation{.iterations = 2000, .gradient = GradientMode::implicit});
+    REQUIRE(good.converged);
+    const auto whole = grad(loss(good), {x[0], x[1]}, {.retain_graph = true});
+    REQUIRE(good.adjoint != nullptr);
+    CHECK(good.adjoint->converged);
+    CHECK(good.adjoint->iterations > 3);
+    const auto small = grad(loss(good) * 1e-9, {x[0], x[1]});
+    for (std::size_t i = 0; i < 2; ++i)
+      for (std::int64_t e = 0; e < whole[i].size(); ++e)
+        CHECK(small[i].data()[e] * 1e9 == doctest::Approx(whole[i].data()[e]).epsilon(1e-9));
+    // All repel all: messages go back and forth.
+    auto wild = potentials({{6, 3}, {3, 3}, {3, 3, 3}}, .1);
+    for (std::size_t k = 0; k < 3; ++k) wild[1].mutable_value()(k, k) = -4;
+    const auto repel = [&] {
+      FactorGraph<double> graph;
+      const auto a = graph.add_variables("a", {6}, 3);
+      graph.add_unary("unary", a, wild[0]);
+      graph.add_factors("edges", complete_edges(graph.ids(a)), wild[1]);
+      if (!kernels) graph.add_factors("triple", indices({1, 3}, {0, 4, 2}), wild[2]);
+      return graph;
+    };
+    const BeliefPropagation options{.iterations = 50};
+    auto implicit = options, unrolled = options;
+    implicit.gradient = GradientMode::implicit;
+    unrolled.gradient = GradientMode::unrolled;
+    const auto bad = infer(repel(), implicit), reference = infer(repel(), unrolled);
+    REQUIRE_FALSE(bad.converged);
+    CHECK(bad.trace.oscillates);
+    const auto given = grad(loss(bad), {wild[0], wild[1]}), expected = grad(loss(reference), {wild[0], wild[1]});
+    CHECK_FALSE(bad.adjoint->converged);
+    CHECK(bad.adjoint->message.find("did not converge") != std::string::npos);
+    CHECK(bad.adjoint->iterations <= 100);
+    double largest = 0, most = 0;
+    for (std::int64_t e = 0; e < given[0].size(); ++e) {
+      largest = std::max(largest, std::abs(given[0].data()[e]));
+      most = std::max(most, std::abs(expected[0].data()[e]));
+    }
+    CHECK(largest < 10 * most + 1);
+    CHECK(reference.adjoint == nullptr);
   }
 }
 
