@@ -1,169 +1,148 @@
-// Text chunking (CoNLL-2000) with a linear-chain CRF on sparse indicator features.
-#include <chrono>
-#include <csignal>
-#include <filesystem>
-#include <fstream>
-#include <iostream>
-#include <optional>
-
-#include <tapestry/autodiff/error.hpp>
-#include <tapestry/autodiff/threads.hpp>
-#include <tapestry/models/crf/chain_tagger.hpp>
-#include <tapestry/models/training/log.hpp>
-#include <tapestry/models/training/metrics/spans.hpp>
-#include <tapestry/models/training/progress.hpp>
-
-#include "options.hpp"
+// Text chunking (CoNLL-2000) with a linear-chain CRF: on sparse indicator features, or on a bidirectional LSTM.
+#include "chunking_models.hpp"
 
 namespace {
 
-using namespace tapestry;
-using Clock = std::chrono::steady_clock;
+using namespace chunking;
 
-volatile std::sig_atomic_t interrupted = 0;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+void write_labels(const std::string& path, const Corpus& test, const Tagged& tagged) {
+  std::ofstream out(path);
+  for (std::size_t s = 0; s + 1 < test.offsets().size(); ++s) {
+    for (std::int64_t i = test.offsets()[s]; i < test.offsets()[s + 1]; ++i)
+      out << tagged.labels[static_cast<std::size_t>(i)] << '\n';
+    out << '\n';
+  }
+  out.close();
+  if (!out) fail<IoError>("--output", path, ": cannot be written");
 }
 
-/// A corpus in either format, and what scoring needs of it.
-struct Corpus {
-  std::optional<ColumnCorpus> columns;
-  std::optional<ItemCorpus> items;
-
-  Corpus(const std::filesystem::path& path, bool as_items) {
-    if (as_items)
-      items = read_items(path);
-    else
-      columns = read_columns(path);
+void write_report(const Model& model, const Training& training, const SpanScorer& scorer, const Corpus& test,
+                  const Tagged& tagged, const Settings& settings, const Program& program) {
+  Report report("Text chunking");
+  report.paragraph(std::string(settings.model == "crf" ? "Linear-chain CRF on indicator features"
+                                                       : "Linear-chain CRF on a bidirectional LSTM") +
+                   ", " + std::to_string(model.features()) + " weights; " + fixed(100 * scorer.accuracy(), 2) +
+                   " % of the test tokens have the right tag.");
+  std::vector<std::vector<std::string>> rows;
+  const auto row = [&](const std::string& name, const SpanScorer::Counts& c) {
+    rows.push_back({name, std::to_string(c.truths), fixed(100 * c.precision(), 2) + " %",
+                    fixed(100 * c.recall(), 2) + " %", fixed(100 * c.f1(), 2)});
+  };
+  for (const auto& [type, counts] : scorer.by_type()) row(type, counts);
+  row("all", scorer.total());
+  report.heading("Chunks").table({"type", "in the test data", "precision", "recall", "F1"}, rows);
+  const auto curve = [&](const std::string& name, const std::vector<double>& values) {
+    std::vector<double> steps(values.size());
+    std::iota(steps.begin(), steps.end(), 1.0);
+    return Curve{name, std::move(steps), values};
+  };
+  if (!training.losses.empty()) {
+    const std::string step = settings.model == "crf" ? "iteration" : "epoch";
+    report.heading("Training").plot({step, "loss", {curve("loss", training.losses)}, false, true}, "What is minimised");
+    if (!training.scores.empty()) report.plot({step, "F1", {curve("F1", training.scores)}}, "F1 of the test chunks");
   }
-  const std::vector<std::int64_t>& offsets() const { return columns ? columns->offsets() : items->offsets(); }
-  std::string_view label(std::int64_t i) const {
-    return columns ? columns->cell(i, columns->columns() - 1) : items->label(i);
+  const auto [table, names] = model.transitions();
+  double limit = 1e-6;
+  for (const double v : table) limit = std::max(limit, std::abs(v));
+  const Picture picture = signed_map(table, limit);
+  write_png(program.report_file("transitions.png"), enlarge(picture, 16));
+  std::string caption =
+      "Weights of transitions, from each label (rows, in this order) to the next: red for, blue against:";
+  for (const std::string& name : names) caption += ' ' + name;
+  report.heading("What was learned").picture(picture, caption, 16);
+  if (test.columns) {
+    report.heading("Sentences with mistakes");
+    int shown = 0;
+    for (std::size_t s = 0; s + 1 < test.offsets().size() && shown < 3; ++s) {
+      bool wrong = false;
+      std::vector<std::vector<std::string>> words;
+      for (std::int64_t i = test.offsets()[s]; i < test.offsets()[s + 1]; ++i) {
+        const std::string truth(test.label(i)), guess(tagged.labels[static_cast<std::size_t>(i)]);
+        wrong = wrong || truth != guess;
+        words.push_back({std::string(test.columns->cell(i, 0)), truth, truth == guess ? "" : guess});
+      }
+      if (!wrong || words.size() > 25) continue;
+      report.table({"word", "truth", "read as"}, words);
+      ++shown;
+    }
   }
-};
-
-std::filesystem::path data_file(const std::string& data, const std::string& given, const char* name) {
-  if (!given.empty()) return given;
-  const auto path = std::filesystem::path(data) / "conll2000" / name;
-  if (data.empty() || !std::filesystem::exists(path))
-    fail<IoError>("chunking", path.string(),
-                  " is not there. Put train.txt.gz and test.txt.gz of the CoNLL-2000 shared task "
-                  "(https://www.clips.uantwerpen.be/conll2000/chunking/) into DIR/conll2000 and give --data DIR or set "
-                  "TAPESTRY_DATA.");
-  return path;
+  report.write(program.report_file("index.html"));
 }
 
 int run(int argc, char** argv) {
-  std::string data = default_data_folder(), train_file, test_file, format = "columns", model_file, log_file, output;
-  ChainTraining training;
-  std::uint64_t seed = 1;
-  int thread_count = 0;
-  double minutes = 0;
-  Options options("Trains a linear-chain CRF for text chunking by L-BFGS and tags the test sentences.");
-  options.text("--data", data, "folder with conll2000/train.txt.gz and test.txt.gz; default $TAPESTRY_DATA")
-      .text("--train", train_file, "another file to train on")
-      .text("--test", test_file, "another file to tag")
-      .text("--format", format, "of the files: columns (word, tag, label) or items (CRFsuite's)")
-      .text("--model", model_file, "read the model from this file if it is there, else train and write it")
-      .text("--output", output, "write the test labels here, a line a token")
-      .text("--log", log_file, "write the objective of each iteration here: .csv, or JSON lines")
-      .number("--c2", training.c2, "weight of the squared L2 norm")
-      .number("--c1", training.c1, "weight of the L1 norm")
-      .number("--iterations", training.lbfgs.max_iterations, "at most so many; 0: until it has converged")
-      .number("--minutes", minutes, "stop training after so long; 0: no limit")
-      .number("--threads", thread_count, "0: TAPESTRY_THREADS, or all cores")
-      .number("--seed", seed, "of all random numbers (this training uses none)");
+  Program program;
+  Settings settings;
+  Options options("Trains a chunker of text and tags the test sentences.");
+  options.text("--data", settings.data, "folder with conll2000/train.txt.gz and test.txt.gz; default $TAPESTRY_DATA")
+      .text("--train", settings.train, "another file to train on")
+      .text("--test", settings.test, "another file to tag")
+      .text("--format", settings.format, "of the files: columns (word, tag, label) or items (CRFsuite's; crf only)")
+      .text("--model", settings.model,
+            "crf: indicator features, L-BFGS; bilstm: on a bidirectional LSTM, Adam; "
+            "crf:FILE or bilstm:FILE: read from FILE if it is there, else train and write it; FILE is crf:FILE")
+      .text("--output", settings.output, "write the test labels here, a line a token")
+      .text("--log", settings.log, "write the objective of each iteration here: .csv, or JSON lines")
+      .number("--c2", settings.training.c2, "crf: weight of the squared L2 norm")
+      .number("--c1", settings.training.c1, "crf: weight of the L1 norm")
+      .number("--iterations", settings.training.lbfgs.max_iterations, "crf: at most so many; 0: until converged")
+      .number("--every", settings.every, "crf: iterations from a checkpoint to the next")
+      .number("--epochs", settings.epochs, "bilstm: passes over the training sentences")
+      .number("--batch", settings.batch, "bilstm: sentences in a batch")
+      .number("--rate", settings.rate, "bilstm: of Adam; falls to zero")
+      .number("--hidden", settings.lstm.hidden, "bilstm: states in each direction")
+      .number("--dropout", settings.lstm.dropout, "bilstm: before and behind the LSTM");
+  program.add_options(options).add_checkpoint(options);
   if (!options.parse(argc, argv)) return 0;
-  if (format != "columns" && format != "items") throw Options::UsageError("option --format: columns or items");
-  if (training.c1 < 0 || training.c2 < 0 || training.lbfgs.max_iterations < 0 || minutes < 0 || thread_count < 0)
-    throw Options::UsageError("numbers must not be negative");
-  if (thread_count > 0) set_threads(thread_count);
-  const bool as_items = format == "items";
-  const auto test_path = data_file(data, test_file, "test.txt.gz");
-
-  ChainTagger tagger(FeatureEncoder(as_items ? std::vector<FeatureTemplate>() : chunking_templates()));
-  Metrics result;
-  LbfgsResult trained;
-  double training_seconds = 0;
-  if (!model_file.empty() && std::filesystem::exists(model_file)) {
-    tagger = ChainTagger::load(model_file);
-    std::cout << "model " << model_file << ": " << tagger.features().size() << " features\n";
+  if (settings.format != "columns" && settings.format != "items")
+    throw Options::UsageError("option --format: columns or items");
+  const std::size_t colon = settings.model.find(':');
+  std::string kind = settings.model.substr(0, colon);
+  if (kind == "crf" || kind == "bilstm") {
+    if (colon != std::string::npos) settings.file = settings.model.substr(colon + 1);
   } else {
-    const auto start = Clock::now();
-    const Corpus corpus(data_file(data, train_file, "train.txt.gz"), as_items);
-    std::cout << "training data: " << corpus.offsets().size() - 1 << " sentences, " << corpus.offsets().back()
-              << " tokens\n";
-    std::optional<CsvLog> csv;
-    std::optional<JsonLog> json;
-    if (log_file.ends_with(".csv"))
-      csv.emplace(log_file);
-    else if (!log_file.empty())
-      json.emplace(log_file);
-    std::signal(SIGINT, [](int) { interrupted = 1; });
-    Clock::time_point training_start = start;
-    {
-      ProgressLine progress("iteration", {.total = training.lbfgs.max_iterations});
-      const LbfgsObserver observer = [&](const LbfgsProgress& p) {
-        if (p.iteration == 1) training_start = Clock::now();
-        const Metrics metrics{{"loss", p.value}, {"|gradient|", p.gradient_norm}, {"|weights|", p.x_norm}};
-        progress.update(p.iteration, metrics);
-        if (csv) csv->write(p.iteration, metrics);
-        if (json) json->write(p.iteration, metrics);
-        return !interrupted && (minutes == 0 || seconds_since(start) < 60 * minutes);
-      };
-      trained = corpus.columns ? tagger.train(*corpus.columns, training, observer)
-                               : tagger.train(*corpus.items, training, observer);
-    }
-    std::signal(SIGINT, SIG_DFL);
-    // The first iteration is left out: what is before it is reading and building.
-    training_seconds = trained.iterations > 1 ? seconds_since(training_start) / (trained.iterations - 1) : 0;
-    std::cout << tagger.features().size() << " features; " << to_string(trained.stop) << " after " << trained.iterations
-              << " iterations, loss " << trained.value << ", " << seconds_since(start) << " s\n";
-    if (!model_file.empty()) tagger.save(model_file);
+    settings.file = settings.model;
+    kind = "crf";
+  }
+  settings.model = kind;
+  if (kind == "bilstm" && settings.as_items()) throw Options::UsageError("--model bilstm reads --format columns");
+  if (settings.training.c1 < 0 || settings.training.c2 < 0 || settings.training.lbfgs.max_iterations < 0)
+    throw Options::UsageError("numbers must not be negative");
+  if (settings.every < 1 || settings.epochs < 1 || settings.batch < 1 || settings.lstm.hidden < 1 ||
+      !(settings.lstm.dropout >= 0 && settings.lstm.dropout < 1) || !(settings.rate > 0))
+    throw Options::UsageError("numbers of epochs, sentences and states must be positive, dropout below 1");
+  program.start();
+
+  const auto test_path = settings.path(settings.test, "test.txt.gz");
+  std::unique_ptr<Model> model;
+  if (kind == "bilstm")
+    model = std::make_unique<LstmModel>();
+  else
+    model = std::make_unique<IndicatorModel>(settings.as_items());
+  Training training;
+  if (!settings.file.empty() && std::filesystem::exists(settings.file)) {
+    model->load(settings.file);
+    std::cout << "model " << settings.file << ": " << model->features() << " weights\n";
+  } else {
+    training = model->train(settings, program, Corpus(test_path, settings.as_items()));
+    if (!settings.file.empty() && !program.interrupted()) model->save(settings.file);
   }
 
   const auto tag_start = Clock::now();
-  const Corpus test(test_path, as_items);
-  const SparseSequences encoded =
-      test.columns ? tagger.encoder().encode(*test.columns) : tagger.encoder().encode(*test.items);
-  const std::vector<std::int32_t> labels = tagger.tag(encoded);
+  const Corpus test(test_path, settings.as_items());
+  const Tagged tagged = model->tag(test);
   const double tag_seconds = seconds_since(tag_start);
-  if (encoded.unknown_labels > 0)
-    std::cout << encoded.unknown_labels << " test tokens have a label that is not in the training data\n";
-
-  SpanScorer scorer;
-  std::vector<std::string_view> truth, guess;
-  for (std::size_t s = 0; s + 1 < test.offsets().size(); ++s) {
-    truth.clear();
-    guess.clear();
-    for (std::int64_t i = test.offsets()[s]; i < test.offsets()[s + 1]; ++i) {
-      truth.push_back(test.label(i));
-      guess.push_back(tagger.label(labels[static_cast<std::size_t>(i)]));
-    }
-    scorer.add(truth, guess);
-  }
+  if (tagged.unknown > 0) std::cout << tagged.unknown << " test tokens have a label that is not in the training data\n";
+  const SpanScorer scorer = score(test, tagged);
   std::cout << scorer;
-  if (!output.empty()) {
-    std::ofstream out(output);
-    for (std::size_t s = 0; s + 1 < test.offsets().size(); ++s) {
-      for (std::int64_t i = test.offsets()[s]; i < test.offsets()[s + 1]; ++i)
-        out << tagger.label(labels[static_cast<std::size_t>(i)]) << '\n';
-      out << '\n';
-    }
-    out.close();
-    if (!out) fail<IoError>("chunking", output, ": cannot be written");
-  }
-  result = {{"f1", 100 * scorer.total().f1()},
-            {"item_accuracy", scorer.accuracy()},
-            {"features", static_cast<double>(tagger.features().size())},
-            {"tag_seconds", tag_seconds}};
-  if (trained.iterations > 0) {
-    result.push_back({"loss", trained.value});
-    result.push_back({"iterations", static_cast<double>(trained.iterations)});
-    result.push_back({"seconds_per_iteration", training_seconds});
-  }
-  std::cout << "result: " << to_json(result) << std::endl;
+  if (!settings.output.empty()) write_labels(settings.output, test, tagged);
+  if (!program.report.empty()) write_report(*model, training, scorer, test, tagged, settings, program);
+  program.finish({{"f1", 100 * scorer.total().f1()},
+                  {"item_accuracy", scorer.accuracy()},
+                  {"loss", training.loss},
+                  {"features", static_cast<double>(model->features())},
+                  {"iterations", training.iterations},
+                  {"seconds_per_iteration", training.seconds_per_iteration},
+                  {"tag_seconds", tag_seconds}});
   return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <string>
 
 #include <tapestry/autodiff/error.hpp>
@@ -69,6 +70,26 @@ class Program {
   using Clock = std::chrono::steady_clock;
   static inline volatile std::sig_atomic_t interrupted_ = 0;
   Clock::time_point start_ = Clock::now();
+};
+
+/// A log of metrics by step: .csv, JSON lines, or nothing where no file is named.
+class Log {
+ public:
+  /// `more`: goes on where the file ends.
+  explicit Log(const std::string& file, bool more = false) {
+    if (file.ends_with(".csv"))
+      csv_.emplace(file, more);
+    else if (!file.empty())
+      json_.emplace(file, more);
+  }
+  void write(std::int64_t step, const tapestry::Metrics& metrics) const {
+    if (csv_) csv_->write(step, metrics);
+    if (json_) json_->write(step, metrics);
+  }
+
+ private:
+  mutable std::optional<tapestry::CsvLog> csv_;
+  mutable std::optional<tapestry::JsonLog> json_;
 };
 
 /// The path of a file of a data set. @throws IoError that says where the public original is

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <tapestry/models/crf/chain_crf.hpp>
 #include <tapestry/models/crf/chain_tagger.hpp>
 #include <tapestry/models/crf/grid_crf.hpp>
 #include <tapestry/models/crf/grid_potentials.hpp>
 #include <tapestry/models/crf/indicator_chain.hpp>
+#include <tapestry/models/crf/lstm_tagger.hpp>
 #include <tapestry/models/layers/attention.hpp>
 #include <tapestry/models/layers/convolution.hpp>
 #include <tapestry/models/layers/dropout.hpp>

@@ -18,17 +18,18 @@ Tensor<double> tensor_of(const std::vector<double>& values) {
 
 }  // namespace
 
-LbfgsResult ChainTagger::train(const ColumnCorpus& corpus, const ChainTraining& options,
-                               const LbfgsObserver& observer) {
-  return train(encoder_.learn(corpus), options, observer);
+LbfgsResult ChainTagger::train(const ColumnCorpus& corpus, const ChainTraining& options, const LbfgsObserver& observer,
+                               LbfgsState* state) {
+  return train(encoder_.learn(corpus), options, observer, state);
 }
 
-LbfgsResult ChainTagger::train(const ItemCorpus& corpus, const ChainTraining& options, const LbfgsObserver& observer) {
-  return train(encoder_.learn(corpus), options, observer);
+LbfgsResult ChainTagger::train(const ItemCorpus& corpus, const ChainTraining& options, const LbfgsObserver& observer,
+                               LbfgsState* state) {
+  return train(encoder_.learn(corpus), options, observer, state);
 }
 
-LbfgsResult ChainTagger::train(const SparseSequences& data, const ChainTraining& options,
-                               const LbfgsObserver& observer) {
+LbfgsResult ChainTagger::train(const SparseSequences& data, const ChainTraining& options, const LbfgsObserver& observer,
+                               LbfgsState* state) {
   features_ = make_features(data, encoder_.attributes.size(), encoder_.labels.size(), options.features);
   weights_.assign(static_cast<std::size_t>(features_.size()), 0.);
   const IndicatorChain<double> crf(data, features_);
@@ -44,7 +45,7 @@ LbfgsResult ChainTagger::train(const SparseSequences& data, const ChainTraining&
   };
   LbfgsOptions lbfgs = options.lbfgs;
   lbfgs.l1 = options.c1;
-  return minimize_lbfgs(weights_, objective, lbfgs, observer);
+  return minimize_lbfgs(weights_, objective, lbfgs, observer, state);
 }
 
 std::vector<std::int32_t> ChainTagger::tag(const SparseSequences& data) const {

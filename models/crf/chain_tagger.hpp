@@ -24,11 +24,15 @@ class ChainTagger {
   ChainTagger() = default;
   explicit ChainTagger(FeatureEncoder encoder) : encoder_(std::move(encoder)) {}
 
-  /// Learns dictionaries, features and weights. @throws what the encoder, IndicatorChain and minimize_lbfgs throw
-  LbfgsResult train(const ColumnCorpus& corpus, const ChainTraining& options = {}, const LbfgsObserver& observer = {});
-  LbfgsResult train(const ItemCorpus& corpus, const ChainTraining& options = {}, const LbfgsObserver& observer = {});
+  /// Learns dictionaries, features and weights; with a state that has begun it goes on from there, given the same
+  /// corpus and options. @throws what the encoder, IndicatorChain and minimize_lbfgs throw
+  LbfgsResult train(const ColumnCorpus& corpus, const ChainTraining& options = {}, const LbfgsObserver& observer = {},
+                    LbfgsState* state = nullptr);
+  LbfgsResult train(const ItemCorpus& corpus, const ChainTraining& options = {}, const LbfgsObserver& observer = {},
+                    LbfgsState* state = nullptr);
   /// From data that this tagger's encoder has learned.
-  LbfgsResult train(const SparseSequences& data, const ChainTraining& options = {}, const LbfgsObserver& observer = {});
+  LbfgsResult train(const SparseSequences& data, const ChainTraining& options = {}, const LbfgsObserver& observer = {},
+                    LbfgsState* state = nullptr);
 
   /// The best labels of each item.
   std::vector<std::int32_t> tag(const SparseSequences& data) const;

@@ -3,6 +3,9 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <vector>
+
+#include <tapestry/graph/archive.hpp>
 
 namespace tapestry {
 
@@ -44,6 +47,22 @@ enum class LbfgsStop {
 
 const char* to_string(LbfgsStop stop);
 
+/// Where a minimisation is between two iterations: saved with an Archive, it goes on to the same bits.
+struct LbfgsState {
+  std::int64_t iteration = 0;  ///< 0: not begun
+  std::int64_t evaluations = 0;
+  double value = 0;
+  std::vector<double> x, gradient;  ///< the gradient without the L1 norm's
+  std::vector<double> past;         ///< values of the last period + 1 iterations, by iteration modulo period + 1
+  /// The last `memory` steps and gradient changes, one after the other by iteration modulo memory, and their products.
+  std::vector<double> steps, changes, products;
+
+  void archive(Archive& a) {
+    a("iteration", iteration)("evaluations", evaluations)("value", value)("x", x)("gradient", gradient)("past", past)(
+        "steps", steps)("changes", changes)("products", products);
+  }
+};
+
 struct LbfgsResult {
   double value = 0;  ///< at the x returned
   int iterations = 0;
@@ -56,10 +75,14 @@ using Objective = std::function<double(std::span<const double> x, std::span<doub
 /// Returns false to stop.
 using LbfgsObserver = std::function<bool(const LbfgsProgress&)>;
 
-/// Minimises a smooth function, plus l1 |x|_1, from x, and leaves the best point in x (Nocedal 1980, by liblbfgs).
-/// What the functions throw is passed on, and x is then as it was.
-/// @throws NumericalError if the objective is not finite at the start, or NaN later; Error for options out of range.
+/// Minimises a smooth function, plus l1 |x|_1, from x, and leaves the best point in x (Nocedal 1980; the first step is
+/// as long as one, later ones are tried at the full length first). Results do not depend on the number of threads.
+/// With a `state` that has begun it goes on from there, whatever x is, and the result counts from the beginning; when
+/// the observer is called, the state is complete, and may be saved. What the functions throw is passed on, and x is
+/// then as it was.
+/// @throws NumericalError if the objective is not finite at the start, or NaN later; Error for options out of range,
+///   ShapeError for a state of another size or memory
 LbfgsResult minimize_lbfgs(std::span<double> x, const Objective& objective, const LbfgsOptions& options = {},
-                           const LbfgsObserver& observer = {});
+                           const LbfgsObserver& observer = {}, LbfgsState* state = nullptr);
 
 }  // namespace tapestry

@@ -1,22 +1,5 @@
 # A short run on few images: what it prints and writes, that threads do not matter, and what it must refuse.
-cmake_minimum_required(VERSION 3.22)
-file(REMOVE_RECURSE "${FOLDER}")
-file(MAKE_DIRECTORY "${FOLDER}")
-set(ENV{TAPESTRY_DATA} "")
-
-# run(expected exit code, arguments...): sets `out` and `err`
-macro(run code)
-  execute_process(COMMAND "${PROGRAM}" ${ARGN} WORKING_DIRECTORY "${FOLDER}"
-                  OUTPUT_VARIABLE out ERROR_VARIABLE err RESULT_VARIABLE status)
-  if(NOT status STREQUAL "${code}")
-    message(FATAL_ERROR "${ARGN}: exit code ${status}, not ${code}\n${out}\n${err}")
-  endif()
-endmacro()
-macro(expect text pattern)
-  if(NOT "${text}" MATCHES "${pattern}")
-    message(FATAL_ERROR "no '${pattern}' in:\n${text}")
-  endif()
-endmacro()
+include("${CMAKE_CURRENT_LIST_DIR}/common.cmake")
 # The number under a key of the last line.
 macro(value key)
   expect("${out}" "\nresult: {.*\"${key}\": ([0-9.e+-]+)")
@@ -39,22 +22,15 @@ if(NOT belief_propagation_marginal_error LESS mean_field_marginal_error OR NOT e
   message(FATAL_ERROR "marginal errors\n${out}")
 endif()
 string(REGEX MATCH "result: [^\n]*\"seconds\"" first "${out}")
-foreach(file index.html result.json noisy.png truth.png predicted_pixelwise.png predicted_mean_field.png
-        predicted_belief_propagation.png predicted_exact.png potentials_mean_field.png)
-  if(NOT EXISTS "${FOLDER}/one/${file}")
-    message(FATAL_ERROR "no ${file}")
-  endif()
-endforeach()
+expect_files(one/index.html one/result.json one/noisy.png one/truth.png
+             one/predicted_pixelwise.png one/predicted_mean_field.png one/predicted_belief_propagation.png
+             one/predicted_exact.png one/potentials_mean_field.png)
 run(0 --images 16 --epochs 20 --threads 2 --report two)
 string(REGEX MATCH "result: [^\n]*\"seconds\"" second "${out}")
-if(NOT first STREQUAL second)
-  message(FATAL_ERROR "threads matter:\n${first}\n${second}")
-endif()
+expect_same("${first}" "${second}")
 file(READ "${FOLDER}/one/predicted_exact.png" first HEX)
 file(READ "${FOLDER}/two/predicted_exact.png" second HEX)
-if(NOT first STREQUAL second)
-  message(FATAL_ERROR "pictures differ")
-endif()
+expect_same("${first}" "${second}")
 
 run(2 --epochs 0)
 run(2 --data)

@@ -125,3 +125,49 @@ TEST_CASE("minimize_lbfgs: errors leave x as it was") {
   CHECK(x == start);
   CHECK(minimize_lbfgs(none, [](auto, auto) { return 3.; }).value == 3);
 }
+
+TEST_CASE("minimize_lbfgs: goes on from a saved state to the same bits") {
+  for (const double l1 : {0.0, 0.3}) {
+    const LbfgsOptions options{.memory = 3, .max_iterations = 25, .gradient_tolerance = 1e-9, .l1 = l1};
+    const std::vector<double> start(10, -1.2);
+    std::vector<double> whole = start;
+    const LbfgsResult all = minimize_lbfgs(whole, rosenbrock, options);
+    CHECK(all.iterations == 25);
+    for (const int when : {1, 2, 3, 4, 11, 25}) {
+      NamedTensors saved;
+      {
+        LbfgsState state;
+        Archive archive;
+        archive("lbfgs", state);
+        std::vector<double> x = start;
+        minimize_lbfgs(
+            x, rosenbrock, options,
+            [&](const LbfgsProgress& p) {
+              if (p.iteration == when) saved = archive.save();
+              return p.iteration < when + 2;
+            },
+            &state);
+      }
+      LbfgsState state;
+      Archive archive;
+      archive("lbfgs", state);
+      archive.load(saved, "saved");
+      std::vector<double> x(10, 7.);
+      int first = 0;
+      const LbfgsResult rest = minimize_lbfgs(
+          x, rosenbrock, options,
+          [&](const LbfgsProgress& p) {
+            if (first == 0) first = p.iteration;
+            return true;
+          },
+          &state);
+      CHECK(first == (when < 25 ? when + 1 : 0));
+      CHECK(x == whole);
+      CHECK(rest.value == all.value);
+      CHECK(rest.iterations == all.iterations);
+      CHECK(rest.evaluations == all.evaluations);
+      CHECK(rest.stop == all.stop);
+      CHECK_THROWS_AS(minimize_lbfgs(x, rosenbrock, {.memory = 4}, {}, &state), ShapeError);
+    }
+  }
+}

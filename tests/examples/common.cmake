@@ -1,0 +1,37 @@
+# For the tests of the programs in examples/: an empty FOLDER to run PROGRAM in, without the real data, and macros.
+cmake_minimum_required(VERSION 3.22)
+file(REMOVE_RECURSE "${FOLDER}")
+file(MAKE_DIRECTORY "${FOLDER}")
+set(data "$ENV{TAPESTRY_DATA}")
+set(ENV{TAPESTRY_DATA} "")
+
+# run(expected exit code, arguments...): sets `out` and `err`
+macro(run code)
+  execute_process(COMMAND "${PROGRAM}" ${ARGN} WORKING_DIRECTORY "${FOLDER}"
+                  OUTPUT_VARIABLE out ERROR_VARIABLE err RESULT_VARIABLE status)
+  if(NOT status STREQUAL "${code}")
+    message(FATAL_ERROR "${ARGN}: exit code ${status}, not ${code}\n${out}\n${err}")
+  endif()
+endmacro()
+macro(expect text pattern)
+  if(NOT "${text}" MATCHES "${pattern}")
+    message(FATAL_ERROR "no '${pattern}' in:\n${text}")
+  endif()
+endmacro()
+macro(expect_files)
+  foreach(file ${ARGN})
+    if(NOT EXISTS "${FOLDER}/${file}")
+      message(FATAL_ERROR "no ${file}")
+    endif()
+  endforeach()
+endmacro()
+macro(expect_same first second)
+  if(NOT "${first}" STREQUAL "${second}")
+    message(FATAL_ERROR "not the same:\n${first}\n${second}")
+  endif()
+endmacro()
+# run_killed(signal, seconds, arguments...): sends the signal after so long, where the program still runs
+macro(run_killed signal seconds)
+  execute_process(COMMAND timeout -s ${signal} ${seconds} "${PROGRAM}" ${ARGN} WORKING_DIRECTORY "${FOLDER}"
+                  OUTPUT_VARIABLE out ERROR_VARIABLE err RESULT_VARIABLE status)
+endmacro()
