@@ -34,6 +34,49 @@ struct Scale {
   Variable forward(const Variable& x) const { return x * factor; }
 };
 
+// A network of the library's layers and one's own, with a parameter that stays positive.
+struct Network {
+  tapestry::Linear<double> first;
+  Scale scale;
+  tapestry::Constrained<double> gain{tapestry::Tensor<double>{1.0, 1.0, 1.0}, tapestry::bijections::positive()};
+  explicit Network(tapestry::Generator& generator) : first(2, 3, generator) {}
+  void members(tapestry::Members& m) { m("first", first)("scale", scale)("gain", gain); }
+  Variable forward(const Variable& x) const { return scale.forward(first.forward(x)) * gain.value(); }
+};
+
+void require(bool holds, const char* what) {
+  if (!holds) throw tapestry::Error(what);
+}
+
+// What the library does with layers it does with one's own.
+void check_own_layer() {
+  tapestry::Generator generator(1);
+  Network network(generator);
+  const auto named = tapestry::named_parameters<double>(network);
+  require(named.size() == 4 && named[2].name == "scale.factor" && named[3].name == "gain.unconstrained", "names");
+  require(tapestry::parameter_count(network) == 6 + 3 + 3 + 3, "count");
+  const Network before = tapestry::clone(network);
+  tapestry::freeze(network, "first");
+
+  const Variable x(generator.normal<double>({20, 2}));
+  tapestry::Adam<double> adam(network, {.rate = 0.05});
+  const auto all = tapestry::Dataset<Variable>::generate(4, [&](std::int64_t i) {
+    return tapestry::slice(x, 0, {5 * i, 5 * i + 5});
+  });
+  tapestry::Loader<Variable> loader(all.shuffle(2));
+  tapestry::Trainer<double> trainer(network, adam, {.epochs = 30});
+  const auto result = trainer.run(
+      loader, [&](const Variable& batch) { return tapestry::mean(tapestry::square(network.forward(batch) - 1.0)); });
+  require(result.history.back().loss < result.history.front().loss, "training");
+  require(network.first.weight.tensor() == before.first.weight.tensor(), "freezing");
+  require(network.scale.factor.tensor() != before.scale.factor.tensor(), "cloning");
+
+  tapestry::save("network.safetensors", network);
+  Network other(generator);
+  tapestry::load("network.safetensors", other);
+  require(other.forward(x).tensor() == network.forward(x).tensor(), "saving");
+}
+
 // Each way to write an operation passes the gradient check to second order.
 void check_own_operations() {
   const Variables inputs = {Variable(tapestry::Tensor<double>{0.5, -1.0, 2.0})};
@@ -52,7 +95,6 @@ void check_own_operations() {
       .vjp_in_operations = [](const Variables&, const Variables&,
                               const Variables& g) { return Variables{g[0] * 2.0}; }};
   check("custom", [&](const Variables& x) { return twice(x)[0]; });
-  if (tapestry::parameter_count(scale) != 3) throw tapestry::Error("the layer's parameters are not found");
 }
 
 }  // namespace
@@ -60,6 +102,7 @@ void check_own_operations() {
 int main() {
   std::cout << tapestry::configuration();
   check_own_operations();
+  check_own_layer();
   Variable x(xt::xarray<double>({1.0, 2.0, 3.0}), true);
   tapestry::sum(x * tapestry::tanh(x)).backward();
   const auto gradient = x.gradient();
