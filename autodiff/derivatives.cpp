@@ -95,6 +95,9 @@ std::pair<Var<T>, Var<T>> jvp(const Function<T>& f, const std::vector<Var<T>>& i
 template <class T>
 std::vector<Var<T>> hvp(const Function<T>& f, const std::vector<Var<T>>& inputs, const std::vector<Var<T>>& vectors) {
   if (vectors.size() != inputs.size()) fail("hvp", vectors.size(), " vectors for ", inputs.size(), " inputs");
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    if (vectors[i].shape() != inputs[i].shape())
+      fail<ShapeError>("hvp", "vector of shape ", vectors[i].shape(), " for an input of shape ", inputs[i].shape());
   const EnableGradients on;
   const std::vector<Var<T>> xs = traced(inputs);
   const std::vector<Var<T>> first = grad(f(xs), xs, {.create_graph = true});

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <initializer_list>
 #include <string_view>
 #include <vector>
 
@@ -15,6 +16,11 @@ namespace tapestry {
 /// @throws ShapeError where the string and the shapes do not fit
 template <class T>
 Var<T> einsum(std::string_view equation, const std::vector<Var<T>>& operands);
+
+template <class T>
+Var<T> einsum(std::string_view equation, std::initializer_list<Var<T>> operands) {
+  return einsum<T>(equation, std::vector<Var<T>>(operands));
+}
 
 template <class T, class... Vars>
 Var<T> einsum(std::string_view equation, const Var<T>& first, const Vars&... rest) {

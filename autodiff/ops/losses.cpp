@@ -39,6 +39,12 @@ Var<T> beyond_label(const char* operation, const Var<T>& scores, const Indices& 
   return put_along_axis(scores - take_along_axis(scores, places, -1), places, never, -1);
 }
 
+// For losses that are composed: the error names the loss, not the operation that meets the shapes first.
+void require_broadcast(const char* operation, std::initializer_list<Shape> shapes) {
+  Shape common;
+  for (const Shape& shape : shapes) common = broadcast(operation, common, shape);
+}
+
 }  // namespace
 
 template <class T>
@@ -64,18 +70,23 @@ Var<T> multiclass_hinge(const Var<T>& scores, const Indices& labels, std::type_i
 template <class T>
 Var<T> margin_ranking(const Var<T>& a, const Var<T>& b, const Var<T>& order, std::type_identity_t<T> margin,
                       Reduction reduction) {
+  require_broadcast("margin_ranking", {a.shape(), b.shape(), order.shape()});
   return detail::reduced(relu(margin - order * (a - b)), reduction);
 }
 
 template <class T>
 Var<T> triplet(const Var<T>& anchor, const Var<T>& positive, const Var<T>& negative, std::type_identity_t<T> margin,
                Reduction reduction) {
+  require_broadcast("triplet", {anchor.shape(), positive.shape(), negative.shape()});
+  normalize_axis("triplet", -1, std::max(anchor.rank(), std::min(positive.rank(), negative.rank())));
   const Var<T> near = norm(anchor - positive, 2, {-1}), far = norm(anchor - negative, 2, {-1});
   return detail::reduced(relu(near - far + margin), reduction);
 }
 
 template <class T>
 Var<T> kl_divergence(const Var<T>& log_p, const Var<T>& log_q, Reduction reduction) {
+  require_broadcast("kl_divergence", {log_p.shape(), log_q.shape()});
+  normalize_axis("kl_divergence", -1, std::max(log_p.rank(), log_q.rank()));
   const Var<T> p = exp(log_p), zero = equal(p, Var<T>(T(0)));
   return detail::reduced(sum(where(zero, Var<T>(T(0)), p * (log_p - log_q)), {-1}), reduction);
 }

@@ -70,7 +70,7 @@ Var<T> reshape(const Var<T>& x, std::vector<std::int64_t> shape) {
     if (extent != -1) {
       known *= extent;
     } else {
-      if (unknown != nullptr) fail<ShapeError>("reshape", "more than one extent of -1");
+      if (unknown != nullptr) fail<ShapeError>("reshape", "more than one extent of -1 for shape ", x.shape());
       unknown = &extent;
     }
   }

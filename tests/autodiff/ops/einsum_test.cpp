@@ -114,7 +114,7 @@ TEST_CASE("einsum: extents of 1 broadcast, and zero is an extent") {
 TEST_CASE("einsum: dots, implied results, spaces") {
   const V a(normal_values({2, 3, 4}, 1)), b(normal_values({4, 5}, 2)), c(normal_values({3, 1, 4, 5}, 3));
   check_close(einsum("...ij,jk->...ik", a, b), by_loops("bij,jk->bik", {a, b}), 1e-12);
-  check_close(einsum("...i , ij", a, b), by_loops("abi,ij->abj", {a, b}), 1e-12);
+  check_close(einsum("...i , ij", {a, b}), by_loops("abi,ij->abj", {a, b}), 1e-12);
   check_close(einsum("...i,...ij->j...", V(normal_values({3, 2, 4}, 4)), c),
               by_loops("xyi,xyij->jxy", {V(normal_values({3, 2, 4}, 4)), c}), 1e-12);
   // The dots stand for [3] and [3, 1]: they broadcast from the last axis, to [3, 3].
