@@ -55,33 +55,27 @@ constexpr BinaryRule<T> minimum_rule{"minimum", Binary::minimum, both, Linearity
 
 template <class T>
 Var<T> add(const Var<T>& a, const Var<T>& b) {
-  static detail::OperationBase* const operation = detail::make_binary(add_rule<T>);
-  return detail::apply_shared(operation, a, b);
+  return detail::binary<add_rule<T>>(a, b);
 }
 template <class T>
 Var<T> subtract(const Var<T>& a, const Var<T>& b) {
-  static detail::OperationBase* const operation = detail::make_binary(subtract_rule<T>);
-  return detail::apply_shared(operation, a, b);
+  return detail::binary<subtract_rule<T>>(a, b);
 }
 template <class T>
 Var<T> multiply(const Var<T>& a, const Var<T>& b) {
-  static detail::OperationBase* const operation = detail::make_binary(multiply_rule<T>);
-  return detail::apply_shared(operation, a, b);
+  return detail::binary<multiply_rule<T>>(a, b);
 }
 template <class T>
 Var<T> divide(const Var<T>& a, const Var<T>& b) {
-  static detail::OperationBase* const operation = detail::make_binary(divide_rule<T>);
-  return detail::apply_shared(operation, a, b);
+  return detail::binary<divide_rule<T>>(a, b);
 }
 template <class T>
 Var<T> maximum(const Var<T>& a, const Var<T>& b) {
-  static detail::OperationBase* const operation = detail::make_binary(maximum_rule<T>);
-  return detail::apply_shared(operation, a, b);
+  return detail::binary<maximum_rule<T>>(a, b);
 }
 template <class T>
 Var<T> minimum(const Var<T>& a, const Var<T>& b) {
-  static detail::OperationBase* const operation = detail::make_binary(minimum_rule<T>);
-  return detail::apply_shared(operation, a, b);
+  return detail::binary<minimum_rule<T>>(a, b);
 }
 template <class T>
 Var<T> operator-(const Var<T>& a) {

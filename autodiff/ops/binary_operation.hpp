@@ -19,4 +19,11 @@ struct BinaryRule {
 template <class T>
 OperationBase* make_binary(const BinaryRule<T>& rule);
 
+/// Records the operation of a rule.
+template <const auto& rule, class T>
+Var<T> binary(const Var<T>& a, const Var<T>& b) {
+  static OperationBase* const operation = make_binary(rule);
+  return apply_shared(operation, a, b);
+}
+
 }  // namespace tapestry::detail

@@ -98,93 +98,75 @@ constexpr UnaryRule<T> round_rule{"round", Unary::round, Needs::nothing, [](Vjp<
 
 template <class T>
 Var<T> negative(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(negative_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<negative_rule<T>>(x);
 }
 template <class T>
 Var<T> square(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(square_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<square_rule<T>>(x);
 }
 template <class T>
 Var<T> sqrt(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(sqrt_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<sqrt_rule<T>>(x);
 }
 template <class T>
 Var<T> rsqrt(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(rsqrt_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<rsqrt_rule<T>>(x);
 }
 template <class T>
 Var<T> reciprocal(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(reciprocal_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<reciprocal_rule<T>>(x);
 }
 template <class T>
 Var<T> exp(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(exp_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<exp_rule<T>>(x);
 }
 template <class T>
 Var<T> expm1(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(expm1_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<expm1_rule<T>>(x);
 }
 template <class T>
 Var<T> log(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(log_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<log_rule<T>>(x);
 }
 template <class T>
 Var<T> log1p(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(log1p_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<log1p_rule<T>>(x);
 }
 template <class T>
 Var<T> log_sigmoid(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(log_sigmoid_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<log_sigmoid_rule<T>>(x);
 }
 template <class T>
 Var<T> sigmoid(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(sigmoid_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<sigmoid_rule<T>>(x);
 }
 template <class T>
 Var<T> tanh(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(tanh_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<tanh_rule<T>>(x);
 }
 template <class T>
 Var<T> relu(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(relu_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<relu_rule<T>>(x);
 }
 template <class T>
 Var<T> softplus(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(softplus_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<softplus_rule<T>>(x);
 }
 template <class T>
 Var<T> abs(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(abs_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<abs_rule<T>>(x);
 }
 template <class T>
 Var<T> sign(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(sign_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<sign_rule<T>>(x);
 }
 template <class T>
 Var<T> floor(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(floor_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<floor_rule<T>>(x);
 }
 template <class T>
 Var<T> round(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(round_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<round_rule<T>>(x);
 }
 
 #define TAPESTRY_INSTANTIATE(T)               \

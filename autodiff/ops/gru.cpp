@@ -1,16 +1,10 @@
 #include <algorithm>
 #include <array>
 
-#include <tapestry/autodiff/blas.hpp>
-#include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
 #include <tapestry/autodiff/ops/joining.hpp>
-#include <tapestry/autodiff/ops/matmul.hpp>
-#include <tapestry/autodiff/ops/recurrent_layout.hpp>
-#include <tapestry/autodiff/ops/reduction.hpp>
-#include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/ops/recurrent_operation.hpp>
 #include <tapestry/autodiff/ops/slicing.hpp>
-#include <tapestry/autodiff/threads.hpp>
 
 namespace tapestry {
 namespace {
@@ -21,96 +15,49 @@ constexpr Int block = recurrent_block;
 
 enum Input : int { x_input, hidden_input, weight_input, weight_hidden, bias_of_input, bias_of_hidden };
 
-// Multiplications of a step that make a chunk for a thread.
-constexpr Int chunk_work = 1 << 19;
-
 template <class T>
-class Gru final : public Operation<T> {
-  using typename Operation<T>::Shapes;
+class Gru final : public RecurrentOperation<T> {
+  using Base = RecurrentOperation<T>;
+  using Base::active, Base::gates_, Base::hidden_, Base::l_, Base::lengths_, Base::padded_state, Base::state,
+      Base::step;
 
  public:
-  Gru(const RecurrentLayout& layout, std::optional<Indices> lengths) : l_(layout), lengths_(std::move(lengths)) {}
-
+  using Base::Base;
   std::string_view name() const override { return "gru"; }
   int outputs() const override { return 2; }
-  Shape shape(const Shapes&, int output) const override {
-    return output == 0 ? Shape{l_.steps, l_.batch, l_.hidden} : Shape{l_.batch, l_.hidden};
-  }
-  std::uint32_t needs() const override { return Needs::all_inputs; }
 
   void forward(Forward<T>& c) override {
-    active_ = active_steps(name(), l_, lengths_);
-    const Int state = l_.batch * l_.hidden, padded_state = l_.batch * l_.padded, step = l_.batch * l_.width;
-    T* gates = room(gates_, l_.steps * step);
-    T* hidden = room(hidden_, (l_.steps + 1) * state);
-    T* candidate = room(candidate_, l_.steps * padded_state);
-    std::copy_n(c.input(hidden_input).data, state, hidden + l_.first_state() * state);
+    this->start(c, x_input, hidden_input, weight_input);
+    T *gates = gates_->data(), *hidden = hidden_->data(), *candidate = room(candidate_, l_.steps * padded_state());
     const Scratch<T> bias(static_cast<std::size_t>(l_.blocks * 4 * block));
     arrange_bias(c.input(bias_of_input).data, c.input(bias_of_hidden).data, bias.data());
-    {
-      const Scratch<T> arranged(static_cast<std::size_t>(l_.width * l_.inputs));
-      arrange_gates(l_, c.input(weight_input).data, l_.inputs, arranged.data());
-      gemm(false, true, l_.rows(), l_.width, l_.inputs, T(1), c.input(x_input).data, l_.inputs, arranged.data(),
-           l_.inputs, T(0), gates, l_.width);
-    }
-    const Scratch<T> arranged(static_cast<std::size_t>(l_.width * l_.hidden));
-    arrange_gates(l_, c.input(weight_hidden).data, l_.hidden, arranged.data());
-    const HiddenProduct<T> product(l_, arranged.data());
-    std::vector<Int> to;
-    for (Int b = 0; b < l_.batch; ++b) to.push_back(b * l_.block_width());
-    const Int grain = std::max<Int>(1, chunk_work / std::max<Int>(1, l_.batch * l_.hidden * l_.block_width()));
-    for (Int s = 0; s < l_.steps; ++s) {
-      const Int t = l_.time(s);
-      parallel_for(l_.blocks, grain, [&](Int begin, Int end) {
-        const Scratch<T> recurrent(static_cast<std::size_t>(l_.batch * l_.block_width()));
-        for (Int i = begin; i < end; ++i) {
-          const Int unit = i * block;
-          const T* before = hidden + l_.before(t) * state;
-          product(i, before, recurrent.data(), to.data(), false);
-          kernels<RecurrentKernels<T>>().gru({l_.batch, std::min(block, l_.hidden - unit), active(t), l_.width,
-                                              l_.padded, l_.hidden, gates + t * step + unit * 3, recurrent.data(),
-                                              bias.data() + unit * 4, candidate + t * padded_state + unit,
-                                              before + unit, hidden + l_.after(t) * state + unit,
-                                              c.output(0).data + t * state + unit});
-        }
-      });
-    }
-    std::copy_n(hidden + l_.last_state() * state, state, c.output(1).data);
+    const std::vector<Int> to = multiples(l_.batch, l_.block_width());
+    this->forward_in_time(c, weight_hidden, [&](const HiddenProduct<T>& product, Int t, Int i) {
+      const Int unit = i * block;
+      const Scratch<T> recurrent(static_cast<std::size_t>(l_.batch * l_.block_width()));
+      const T* before = hidden + l_.before(t) * state();
+      product(i, before, recurrent.data(), to.data(), false);
+      kernels<RecurrentKernels<T>>().gru({l_.batch, std::min(block, l_.hidden - unit), active(t), l_.width, l_.padded,
+                                          l_.hidden, gates + t * step() + unit * 3, recurrent.data(),
+                                          bias.data() + unit * 4, candidate + t * padded_state() + unit, before + unit,
+                                          hidden + l_.after(t) * state() + unit,
+                                          c.output(0).data + t * state() + unit});
+    });
+    std::copy_n(hidden + l_.last_state() * state(), state(), c.output(1).data);
   }
 
   void backward(Backward<T>& c) override {
-    const Int state = l_.batch * l_.hidden, padded_state = l_.batch * l_.padded, step = l_.batch * l_.width;
-    const Scratch<T> input_gradient(static_cast<std::size_t>(l_.steps * step));
-    const Scratch<T> hidden_part(static_cast<std::size_t>(l_.steps * step)), dh(static_cast<std::size_t>(padded_state));
-    std::fill_n(dh.data(), padded_state, T(0));
-    if (c.has_gradient(1)) copy_states(l_, c.gradient(1).data, l_.hidden, dh.data(), l_.padded, false);
-    const T* outer = c.has_gradient(0) ? c.gradient(0).data : nullptr;
-
-    const Scratch<T> arranged(static_cast<std::size_t>(l_.width * l_.hidden));
-    arrange_gates(l_, c.input(weight_hidden).data, l_.hidden, arranged.data());
-    const HiddenProductBackward<T> product(l_, arranged.data());
-    const Int group = product.group, groups = (l_.padded + group - 1) / group;
-    const Int grain = std::max<Int>(1, chunk_work / std::max<Int>(1, l_.batch * l_.width * group));
-    // The product of a step is left to the next one, whose units it gives: one fork for both.
-    for (Int s = l_.steps - 1; s >= -1; --s)
-      parallel_for(groups, grain, [&](Int begin, Int end) {
-        for (Int i = begin; i < end; ++i) {
-          if (s + 1 < l_.steps) product(i, hidden_part.data() + l_.time(s + 1) * step, dh.data());
-          if (s < 0) continue;
-          const Int t = l_.time(s), first = i * group, last = std::min(first + group, l_.padded);
-          if (outer != nullptr) add_output_gradient(l_, active(t), outer + t * state, first, last, dh.data());
-          for (Int unit = first; unit < last; unit += block)
-            kernels<RecurrentKernels<T>>().gru_backward(
-                {l_.batch, std::min(block, l_.hidden - unit), active(t), l_.width, l_.padded, l_.hidden,
-                 gates_->data() + t * step + unit * 3, candidate_->data() + t * padded_state + unit,
-                 hidden_->data() + l_.before(t) * state + unit, dh.data() + unit,
-                 input_gradient.data() + t * step + unit * 3, hidden_part.data() + t * step + unit * 3});
-        }
-      });
-    if (c.wants(hidden_input)) {
-      const Target<T> to = c.target(hidden_input);
-      copy_states(l_, dh.data(), l_.padded, to.data, l_.hidden, to.accumulate);
-    }
+    const Scratch<T> input_gradient(static_cast<std::size_t>(l_.steps * step())),
+        hidden_part(static_cast<std::size_t>(l_.steps * step())), dh(static_cast<std::size_t>(padded_state()));
+    this->load_gradient(c, 1, dh.data());
+    this->backward_in_time(c, weight_hidden, hidden_part.data(), dh.data(), [&](Int t, Int unit) {
+      kernels<RecurrentKernels<T>>().gru_backward(
+          {l_.batch, std::min(block, l_.hidden - unit), active(t), l_.width, l_.padded, l_.hidden,
+           gates_->data() + t * step() + unit * 3, candidate_->data() + t * padded_state() + unit,
+           hidden_->data() + l_.before(t) * state() + unit, dh.data() + unit,
+           input_gradient.data() + t * step() + unit * 3, hidden_part.data() + t * step() + unit * 3});
+    });
+    this->store_gradient(c, hidden_input, dh.data());
     input_gradients(c, l_, input_gradient.data(), x_input, weight_input, bias_of_input);
     hidden_weight_gradient(c, l_, hidden_part.data(), hidden_->data(), weight_hidden);
     if (c.wants(bias_of_hidden)) bias_gradient(c, l_, hidden_part.data(), bias_of_hidden);
@@ -157,16 +104,11 @@ class Gru final : public Operation<T> {
     if (l_.steps == 0) return;
     const Var<T> all = reshape(stack(of_x), Shape{l_.rows(), 3 * l_.hidden});
     if (c.wants(weight_hidden)) c.add(weight_hidden, du);
-    if (c.wants(x_input)) c.add(x_input, reshape(matmul(all, w), x.shape()));
-    if (c.wants(weight_input))
-      c.add(weight_input, matmul(all, reshape(x, Shape{l_.rows(), l_.inputs}), {.transpose_a = true}));
-    if (c.wants(bias_of_input)) c.add(bias_of_input, sum(all, {0}));
+    this->input_rules(c, all, x_input, weight_input, bias_of_input);
     if (c.wants(bias_of_hidden)) c.add(bias_of_hidden, sum(stack(of_h), {0, 1}));
   }
 
  private:
-  const std::uint8_t* active(Int t) const { return active_.empty() ? nullptr : active_.data() + t * l_.batch; }
-
   // By blocks: reset, update, and the two parts of the candidate, which the reset gate keeps apart.
   void arrange_bias(const T* of_input, const T* of_hidden, T* bias) const {
     std::fill_n(bias, l_.blocks * 4 * block, T(0));
@@ -179,10 +121,7 @@ class Gru final : public Operation<T> {
     }
   }
 
-  RecurrentLayout l_;
-  std::optional<Indices> lengths_;
-  std::vector<std::uint8_t> active_;
-  StepBuffer<T> gates_, hidden_, candidate_;
+  StepBuffer<T> candidate_;
 };
 
 }  // namespace

@@ -15,12 +15,6 @@ namespace {
 
 using Int = std::int64_t;
 
-std::vector<Int> multiples(Int n, Int step) {
-  std::vector<Int> out(static_cast<std::size_t>(n));
-  for (Int i = 0; i < n; ++i) out[static_cast<std::size_t>(i)] = i * step;
-  return out;
-}
-
 // Weight gradients are computed in our order, and brought into the variable's.
 template <class T>
 void weight_gradient(Backward<T>& c, const RecurrentLayout& l, const T* gate_gradient, const T* values, Int columns,

@@ -110,6 +110,13 @@ template <class T>
 void add_output_gradient(const RecurrentLayout& l, const std::uint8_t* active, const T* gradient, std::int64_t first,
                          std::int64_t last, T* states);
 
+/// 0, step, 2 step, ...
+inline std::vector<std::int64_t> multiples(std::int64_t n, std::int64_t step) {
+  std::vector<std::int64_t> out(static_cast<std::size_t>(n));
+  for (std::int64_t i = 0; i < n; ++i) out[static_cast<std::size_t>(i)] = i * step;
+  return out;
+}
+
 template <class T>
 using StepBuffer = std::unique_ptr<Scratch<T>>;
 /// Room for n elements, kept from one forward evaluation to the next.

@@ -166,83 +166,67 @@ constexpr BinaryRule<T> logaddexp_pair_rule{"logaddexp", Binary::logaddexp, both
 
 template <class T>
 Var<T> selu(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(selu_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<selu_rule<T>>(x);
 }
 template <class T>
 Var<T> gelu(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(gelu_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<gelu_rule<T>>(x);
 }
 template <class T>
 Var<T> sin(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(sin_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<sin_rule<T>>(x);
 }
 template <class T>
 Var<T> cos(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(cos_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<cos_rule<T>>(x);
 }
 template <class T>
 Var<T> tan(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(tan_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<tan_rule<T>>(x);
 }
 template <class T>
 Var<T> asin(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(asin_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<asin_rule<T>>(x);
 }
 template <class T>
 Var<T> acos(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(acos_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<acos_rule<T>>(x);
 }
 template <class T>
 Var<T> atan(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(atan_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<atan_rule<T>>(x);
 }
 template <class T>
 Var<T> sinh(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(sinh_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<sinh_rule<T>>(x);
 }
 template <class T>
 Var<T> cosh(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(cosh_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<cosh_rule<T>>(x);
 }
 template <class T>
 Var<T> erf(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(erf_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<erf_rule<T>>(x);
 }
 template <class T>
 Var<T> erfc(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(erfc_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<erfc_rule<T>>(x);
 }
 template <class T>
 Var<T> lgamma(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(lgamma_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<lgamma_rule<T>>(x);
 }
 template <class T>
 Var<T> digamma(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(digamma_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<digamma_rule<T>>(x);
 }
 template <class T>
 Var<T> trigamma(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(trigamma_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<trigamma_rule<T>>(x);
 }
 template <class T>
 Var<T> logit(const Var<T>& x) {
-  static detail::OperationBase* const operation = detail::make_unary(logit_rule<T>);
-  return detail::apply_shared(operation, x);
+  return detail::unary<logit_rule<T>>(x);
 }
 template <class T>
 Var<T> leaky_relu(const Var<T>& x, std::type_identity_t<T> slope) {
@@ -268,23 +252,19 @@ Var<T> polygamma(int order, const Var<T>& x) {
 }
 template <class T>
 Var<T> pow(const Var<T>& a, const Var<T>& b) {
-  static detail::OperationBase* const operation = detail::make_binary(pow_pair_rule<T>);
-  return detail::apply_shared(operation, a, b);
+  return detail::binary<pow_pair_rule<T>>(a, b);
 }
 template <class T>
 Var<T> xlogy(const Var<T>& a, const Var<T>& b) {
-  static detail::OperationBase* const operation = detail::make_binary(xlogy_pair_rule<T>);
-  return detail::apply_shared(operation, a, b);
+  return detail::binary<xlogy_pair_rule<T>>(a, b);
 }
 template <class T>
 Var<T> atan2(const Var<T>& a, const Var<T>& b) {
-  static detail::OperationBase* const operation = detail::make_binary(atan2_pair_rule<T>);
-  return detail::apply_shared(operation, a, b);
+  return detail::binary<atan2_pair_rule<T>>(a, b);
 }
 template <class T>
 Var<T> logaddexp(const Var<T>& a, const Var<T>& b) {
-  static detail::OperationBase* const operation = detail::make_binary(logaddexp_pair_rule<T>);
-  return detail::apply_shared(operation, a, b);
+  return detail::binary<logaddexp_pair_rule<T>>(a, b);
 }
 
 #define TAPESTRY_INSTANTIATE(T)                                                           \

@@ -18,4 +18,11 @@ struct UnaryRule {
 template <class T>
 OperationBase* make_unary(const UnaryRule<T>& rule);
 
+/// Records the operation of a rule.
+template <const auto& rule, class T>
+Var<T> unary(const Var<T>& x) {
+  static OperationBase* const operation = make_unary(rule);
+  return apply_shared(operation, x);
+}
+
 }  // namespace tapestry::detail

@@ -5,18 +5,20 @@
 namespace tapestry {
 namespace {
 
-/// The share of `channels` that one group has. @throws ShapeError
-std::int64_t share(const char* layer, std::int64_t channels, std::int64_t groups) {
-  if (groups < 1 || channels % groups != 0)
-    fail<ShapeError>(layer, channels, " channels do not fall into ", groups, " groups");
-  return channels / groups;
-}
-
-template <class T>
-void start(Var<T>& weight, Var<T>& bias, const Shape& shape, std::int64_t out, const Fans& fans, Generator& generator,
-           const FilterOptions& filters) {
-  weight = filters.weight.parameter<T>(shape, generator, fans);
-  if (filters.bias) bias = Var<T>::filled({out}, 0, true);
+/// Weight and bias of a layer from `in` to `out` channels; a transposed layer's weight starts with `in`.
+/// @throws ShapeError
+template <class T, class Layer>
+void start(Layer& layer, const char* name, std::int64_t in, std::int64_t out, const Shape& kernel, bool transposed,
+           Generator& generator, const FilterOptions& filters) {
+  const std::int64_t groups = layer.options.groups, first = transposed ? in : out, second = transposed ? out : in;
+  for (const std::int64_t channels : {first, second})
+    if (groups < 1 || channels % groups != 0)
+      fail<ShapeError>(name, channels, " channels do not fall into ", groups, " groups");
+  Shape shape{first, second / groups};
+  for (const std::int64_t extent : kernel) shape.push_back(extent);
+  const Fans fans = transposed ? transposed_convolution_fans(shape, groups) : convolution_fans(shape, groups);
+  layer.weight = filters.weight.parameter<T>(shape, generator, fans);
+  if (filters.bias) layer.bias = Var<T>::filled({out}, 0, true);
 }
 
 }  // namespace
@@ -25,36 +27,28 @@ template <class T>
 Conv1d<T>::Conv1d(std::int64_t in, std::int64_t out, std::int64_t kernel, Generator& generator,
                   const Conv1dOptions& settings, const FilterOptions& filters)
     : options(settings) {
-  share("Conv1d", out, options.groups);
-  const Shape shape{out, share("Conv1d", in, options.groups), kernel};
-  start(weight, bias, shape, out, convolution_fans(shape, options.groups), generator, filters);
+  start<T>(*this, "Conv1d", in, out, {kernel}, false, generator, filters);
 }
 
 template <class T>
 Conv2d<T>::Conv2d(std::int64_t in, std::int64_t out, HeightWidth kernel, Generator& generator,
                   const Conv2dOptions& settings, const FilterOptions& filters)
     : options(settings) {
-  share("Conv2d", out, options.groups);
-  const Shape shape{out, share("Conv2d", in, options.groups), kernel.height, kernel.width};
-  start(weight, bias, shape, out, convolution_fans(shape, options.groups), generator, filters);
+  start<T>(*this, "Conv2d", in, out, {kernel.height, kernel.width}, false, generator, filters);
 }
 
 template <class T>
 ConvTranspose1d<T>::ConvTranspose1d(std::int64_t in, std::int64_t out, std::int64_t kernel, Generator& generator,
                                     const ConvTranspose1dOptions& settings, const FilterOptions& filters)
     : options(settings) {
-  share("ConvTranspose1d", in, options.groups);
-  const Shape shape{in, share("ConvTranspose1d", out, options.groups), kernel};
-  start(weight, bias, shape, out, transposed_convolution_fans(shape, options.groups), generator, filters);
+  start<T>(*this, "ConvTranspose1d", in, out, {kernel}, true, generator, filters);
 }
 
 template <class T>
 ConvTranspose2d<T>::ConvTranspose2d(std::int64_t in, std::int64_t out, HeightWidth kernel, Generator& generator,
                                     const ConvTranspose2dOptions& settings, const FilterOptions& filters)
     : options(settings) {
-  share("ConvTranspose2d", in, options.groups);
-  const Shape shape{in, share("ConvTranspose2d", out, options.groups), kernel.height, kernel.width};
-  start(weight, bias, shape, out, transposed_convolution_fans(shape, options.groups), generator, filters);
+  start<T>(*this, "ConvTranspose2d", in, out, {kernel.height, kernel.width}, true, generator, filters);
 }
 
 template <class T>
