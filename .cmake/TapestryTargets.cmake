@@ -73,7 +73,7 @@ endforeach()
 
 target_include_directories(tapestry PUBLIC
   "$<BUILD_INTERFACE:${TAPESTRY_INCLUDE}>" "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
-target_include_directories(tapestry SYSTEM PRIVATE ${LAPACKE_INCLUDE_DIR} ${METIS_INCLUDE_DIR}
+target_include_directories(tapestry SYSTEM PRIVATE ${LAPACKE_INCLUDE_DIR} ${LBFGS_INCLUDE_DIR} ${METIS_INCLUDE_DIR}
   $<TARGET_PROPERTY:nlohmann_json::nlohmann_json,INTERFACE_INCLUDE_DIRECTORIES>)
 target_compile_features(tapestry PUBLIC cxx_std_20)
 target_compile_options(tapestry PRIVATE ${TAPESTRY_WARNINGS} ${TAPESTRY_SANITIZE_FLAGS})
@@ -82,7 +82,7 @@ target_compile_definitions(tapestry PRIVATE
   TAPESTRY_VERSION="${PROJECT_VERSION}" $<$<BOOL:${TAPESTRY_TUNE_BLAS}>:TAPESTRY_TUNE_BLAS=1>)
 target_link_libraries(tapestry
   PUBLIC xtensor Threads::Threads
-  PRIVATE PkgConfig::OPENBLAS PkgConfig::SLEEF ${LAPACKE_LIBRARY} ${METIS_LIBRARY} PNG::PNG
+  PRIVATE PkgConfig::OPENBLAS PkgConfig::SLEEF ${LAPACKE_LIBRARY} ${LBFGS_LIBRARY} ${METIS_LIBRARY} PNG::PNG
           ZLIB::ZLIB)
 
 # Headers of others alone: those of this tree change, and all would be compiled again.

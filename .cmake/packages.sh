@@ -2,7 +2,7 @@
 
 packages=(cmake ninja-build ccache g++ pkg-config git
           libxtensor-dev libopenblas-dev liblapacke-dev libsleef-dev
-          doctest-dev libbenchmark-dev zlib1g-dev libmetis-dev libpng-dev nlohmann-json3-dev)
+          doctest-dev libbenchmark-dev zlib1g-dev liblbfgs-dev libmetis-dev libpng-dev nlohmann-json3-dev)
 # Plots of reports (without it these hold the numbers as tables), the API's pages.
 optional=(gnuplot-nox doxygen)
 

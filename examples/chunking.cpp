@@ -85,7 +85,7 @@ int run(int argc, char** argv) {
       .number("--c2", settings.training.c2, "crf: weight of the squared L2 norm")
       .number("--c1", settings.training.c1, "crf: weight of the L1 norm")
       .number("--iterations", settings.training.lbfgs.max_iterations, "crf: at most so many; 0: until converged")
-      .number("--every", settings.every, "crf: iterations from a checkpoint to the next")
+      .number("--every", settings.every, "crf: iterations from a checkpoint, where L-BFGS begins anew, to the next")
       .number("--epochs", settings.epochs, "bilstm: passes over the training sentences")
       .number("--batch", settings.batch, "bilstm: sentences in a batch")
       .number("--rate", settings.rate, "bilstm: of Adam; falls to zero")

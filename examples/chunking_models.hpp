@@ -47,7 +47,7 @@ struct Corpus {
 struct Settings {
   std::string data = default_data_folder(), train, test, format = "columns", model = "crf", file, log, output;
   ChainTraining training;
-  std::int64_t every = 10, epochs = 30, batch = 16;
+  std::int64_t every = 50, epochs = 30, batch = 16;
   LstmTaggerOptions lstm;
   double rate = 2e-3;
   bool as_items() const { return format == "items"; }
@@ -148,10 +148,11 @@ class IndicatorModel final : public Model {
     double seconds = 0, timed = 0;
     Archive state;
     state("lbfgs", lbfgs)("losses", out.losses)("seconds", seconds)("timed", timed);
-    const ChainTraining& training = settings.training;
-    const Checkpoint checkpoint(
-        program.checkpoint, "crf", state,
-        {settings.train, settings.format, std::to_string(training.c1), std::to_string(training.c2)});
+    ChainTraining training = settings.training;
+    training.lbfgs.restart = static_cast<int>(settings.every);
+    const Checkpoint checkpoint(program.checkpoint, "crf", state,
+                                {settings.train, settings.format, std::to_string(training.c1),
+                                 std::to_string(training.c2), std::to_string(settings.every)});
     checkpoint.resume();
     std::optional<Clock::time_point> began;  // what is before the first iteration is reading and building
     LbfgsResult result;
@@ -163,19 +164,18 @@ class IndicatorModel final : public Model {
           seconds += seconds_since(*began);
           ++timed;
         }
+        if (lbfgs.iteration > 0 && lbfgs.iteration == p.iteration - 1) checkpoint.save();
         out.losses.push_back(p.value);
         const Metrics metrics{{"loss", p.value}, {"|gradient|", p.gradient_norm}, {"|weights|", p.x_norm}};
         progress.update(p.iteration, metrics);
         log.write(p.iteration, metrics);
-        const bool stop = program.stop();
-        if (stop || p.iteration % settings.every == 0) checkpoint.save();
         began = Clock::now();
-        return !stop;
+        return !program.stop();
       };
       result = corpus.columns ? tagger_.train(*corpus.columns, training, observer, &lbfgs)
                               : tagger_.train(*corpus.items, training, observer, &lbfgs);
     }
-    checkpoint.save();
+    if (lbfgs.iteration == result.iterations) checkpoint.save();
     out.loss = result.value;
     out.iterations = result.iterations;
     out.seconds_per_iteration = timed > 0 ? seconds / timed : 0;

@@ -20,6 +20,8 @@ struct LbfgsOptions {
   double decrease_tolerance = 1e-5;  ///< stops when (value period iterations ago - value) / value is below
   LineSearch line_search = LineSearch::more_thuente;  ///< with an L1 term always backtracking
   int max_evaluations = 20;                           ///< in one line search
+  /// Iterations after which the pairs are dropped, as at the start; 0: never. A `state` can be taken there.
+  int restart = 0;
   double l1 = 0;              ///< weight of the L1 norm; above 0 the method is OWL-QN (Andrew and Gao 2007)
   std::int64_t l1_begin = 0;  ///< the variables in the norm: [l1_begin, l1_end)
   std::int64_t l1_end = -1;   ///< -1: all from l1_begin
@@ -47,20 +49,14 @@ enum class LbfgsStop {
 
 const char* to_string(LbfgsStop stop);
 
-/// Where a minimisation is between two iterations: saved with an Archive, it goes on to the same bits.
+/// Where a minimisation is when it restarts: saved with an Archive, it goes on to the same bits.
 struct LbfgsState {
-  std::int64_t iteration = 0;  ///< 0: not begun
+  std::int64_t iteration = 0;  ///< done; 0: not begun
   std::int64_t evaluations = 0;
   double value = 0;
-  std::vector<double> x, gradient;  ///< the gradient without the L1 norm's
-  std::vector<double> past;         ///< values of the last period + 1 iterations, by iteration modulo period + 1
-  /// The last `memory` steps and gradient changes, one after the other by iteration modulo memory, and their products.
-  std::vector<double> steps, changes, products;
+  std::vector<double> x;
 
-  void archive(Archive& a) {
-    a("iteration", iteration)("evaluations", evaluations)("value", value)("x", x)("gradient", gradient)("past", past)(
-        "steps", steps)("changes", changes)("products", products);
-  }
+  void archive(Archive& a) { a("iteration", iteration)("evaluations", evaluations)("value", value)("x", x); }
 };
 
 struct LbfgsResult {
@@ -75,13 +71,12 @@ using Objective = std::function<double(std::span<const double> x, std::span<doub
 /// Returns false to stop.
 using LbfgsObserver = std::function<bool(const LbfgsProgress&)>;
 
-/// Minimises a smooth function, plus l1 |x|_1, from x, and leaves the best point in x (Nocedal 1980; the first step is
-/// as long as one, later ones are tried at the full length first). Results do not depend on the number of threads.
-/// With a `state` that has begun it goes on from there, whatever x is, and the result counts from the beginning; when
-/// the observer is called, the state is complete, and may be saved. What the functions throw is passed on, and x is
-/// then as it was.
+/// Minimises a smooth function, plus l1 |x|_1, from x, and leaves the best point in x (Nocedal 1980, by liblbfgs).
+/// With a `state` that has begun it goes on from there, whatever x is, and the result counts from the beginning; the
+/// state is set at each restart, when the observer has seen the iteration before. What the functions throw is passed
+/// on, and x is then as it was.
 /// @throws NumericalError if the objective is not finite at the start, or NaN later; Error for options out of range,
-///   ShapeError for a state of another size or memory
+///   ShapeError for a state of another size
 LbfgsResult minimize_lbfgs(std::span<double> x, const Objective& objective, const LbfgsOptions& options = {},
                            const LbfgsObserver& observer = {}, LbfgsState* state = nullptr);
 

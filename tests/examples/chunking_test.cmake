@@ -17,7 +17,7 @@ set(files --train train.txt --test test.txt)
 
 run(0 --help)
 expect("${out}" "usage: chunking")
-run(0 ${files} --model model --log log.csv --output labels.txt --threads 1 --report report)
+run(0 ${files} --every 3 --model model --log log.csv --output labels.txt --threads 1 --report report)
 expect("${out}" "1 test tokens have a label that is not in the training data")
 result(whole)
 file(READ "${FOLDER}/labels.txt" labels)
@@ -34,13 +34,14 @@ expect_same("${again}" "${labels}")
 expect("${out}" "\"loss\": null, \"features\": [0-9]+, \"iterations\": null")
 
 # What was stopped, by its limit, Ctrl-C or SIGKILL, goes on from its checkpoint to the same result.
-run(0 ${files} --iterations 4 --every 3 --checkpoint saved)
-run_killed(KILL 0.02 ${files} --every 1 --checkpoint saved)
-run_killed(INT 0.02 ${files} --every 1 --checkpoint saved)
-run(0 ${files} --threads 2 --checkpoint saved)
+run(0 ${files} --every 3 --iterations 4 --checkpoint saved)
+expect_files(saved/crf.safetensors)
+run_killed(KILL 0.02 ${files} --every 3 --checkpoint saved)
+run_killed(INT 0.02 ${files} --every 3 --checkpoint saved)
+run(0 ${files} --every 3 --threads 2 --checkpoint saved)
 result(resumed)
 expect_same("${whole}" "${resumed}")
-run(1 ${files} --checkpoint saved --c2 2)
+run(1 ${files} --every 3 --checkpoint saved --c2 2)
 expect("${err}" "the checkpoint of another training")
 
 # The LSTM learns it too, and what was stopped in the middle of an epoch comes to the same weights.

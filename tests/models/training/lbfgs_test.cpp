@@ -126,14 +126,14 @@ TEST_CASE("minimize_lbfgs: errors leave x as it was") {
   CHECK(minimize_lbfgs(none, [](auto, auto) { return 3.; }).value == 3);
 }
 
-TEST_CASE("minimize_lbfgs: goes on from a saved state to the same bits") {
+TEST_CASE("minimize_lbfgs: goes on from a state taken at a restart to the same bits") {
   for (const double l1 : {0.0, 0.3}) {
-    const LbfgsOptions options{.memory = 3, .max_iterations = 25, .gradient_tolerance = 1e-9, .l1 = l1};
+    const LbfgsOptions options{.memory = 3, .max_iterations = 23, .gradient_tolerance = 1e-9, .restart = 5, .l1 = l1};
     const std::vector<double> start(10, -1.2);
     std::vector<double> whole = start;
     const LbfgsResult all = minimize_lbfgs(whole, rosenbrock, options);
-    CHECK(all.iterations == 25);
-    for (const int when : {1, 2, 3, 4, 11, 25}) {
+    CHECK(all.iterations == 23);
+    for (const int when : {5, 10, 20}) {
       NamedTensors saved;
       {
         LbfgsState state;
@@ -143,7 +143,8 @@ TEST_CASE("minimize_lbfgs: goes on from a saved state to the same bits") {
         minimize_lbfgs(
             x, rosenbrock, options,
             [&](const LbfgsProgress& p) {
-              if (p.iteration == when) saved = archive.save();
+              CHECK(state.iteration == (p.iteration - 1) / 5 * 5);
+              if (state.iteration == when) saved = archive.save();
               return p.iteration < when + 2;
             },
             &state);
@@ -161,13 +162,25 @@ TEST_CASE("minimize_lbfgs: goes on from a saved state to the same bits") {
             return true;
           },
           &state);
-      CHECK(first == (when < 25 ? when + 1 : 0));
+      CHECK(first == when + 1);
       CHECK(x == whole);
       CHECK(rest.value == all.value);
       CHECK(rest.iterations == all.iterations);
       CHECK(rest.evaluations == all.evaluations);
       CHECK(rest.stop == all.stop);
-      CHECK_THROWS_AS(minimize_lbfgs(x, rosenbrock, {.memory = 4}, {}, &state), ShapeError);
+      std::vector<double> other(9);
+      CHECK_THROWS_AS(minimize_lbfgs(other, rosenbrock, options, {}, &state), ShapeError);
     }
+    // A state at the limit is the result.
+    LbfgsState state;
+    std::vector<double> x = start, y = start;
+    LbfgsOptions limited = options;
+    limited.max_iterations = 10;
+    minimize_lbfgs(x, rosenbrock, limited, {}, &state);
+    const LbfgsResult again = minimize_lbfgs(
+        y, [](auto, auto) -> double { throw 1; }, limited, {}, &state);
+    CHECK(y == x);
+    CHECK(again.iterations == 10);
+    CHECK(again.stop == LbfgsStop::max_iterations);
   }
 }
