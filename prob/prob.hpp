@@ -1,6 +1,8 @@
 #pragma once
 
 #include <tapestry/prob/chain.hpp>
+#include <tapestry/prob/dense/dense_mean_field.hpp>
+#include <tapestry/prob/dense/gaussian_filter.hpp>
 #include <tapestry/prob/discrete_model.hpp>
 #include <tapestry/prob/factor_graph.hpp>
 #include <tapestry/prob/graph_builders.hpp>

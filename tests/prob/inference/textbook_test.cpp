@@ -116,6 +116,36 @@ TEST_CASE("the weather and the umbrella: forward, posterior and Viterbi") {
   for (std::size_t t = 0; t < 5; ++t) CHECK((*result.assignment)(t) == viterbi[t]);
 }
 
+TEST_CASE("Wikipedia's hidden Markov models: Rainy or Sunny, Healthy or Fever") {
+  struct Case {
+    std::vector<double> start, step, seen;  // seen: of each day's observation under both states
+    double probability, best;               // of the observations, and with the best path
+    std::vector<std::int64_t> path;
+    std::vector<double> forward;  // of the last state with all observations
+  };
+  const std::vector<Case> cases = {
+      // Rainy, Sunny; walk, shop, clean.
+      {{.6, .4}, {.7, .3, .4, .6}, {.1, .6, .4, .3, .5, .1}, .033612, .01344, {1, 0, 0}, {.02904, .004572}},
+      // Healthy, Fever; normal, cold, dizzy.
+      {{.6, .4}, {.7, .3, .4, .6}, {.5, .1, .4, .3, .1, .6}, .03628, .01512, {0, 0, 1}, {.007696, .028584}}};
+  for (const auto& c : cases) {
+    FactorGraph<double> graph;
+    const auto days = graph.add_variables("days", {3}, 2);
+    Tensor<double> step = empty_tensor<double>({2, 2}), seen = empty_tensor<double>({3, 2});
+    for (std::size_t i = 0; i < 4; ++i) step.data()[i] = std::log(c.step[i]);
+    for (std::size_t i = 0; i < 6; ++i) seen.data()[i] = std::log(c.seen[i] * (i < 2 ? c.start[i] : 1));
+    graph.add_factors("step", chain_edges(graph.ids(days)), Var<double>(std::move(step)));
+    graph.add_unary("seen", days, Var<double>(std::move(seen)));
+    const auto result = infer(graph, JunctionTree{.maximum = true});
+    CHECK(std::exp(result.log_partition.item()) == doctest::Approx(c.probability).epsilon(1e-12));
+    CHECK(std::exp(result.assignment_score.item()) == doctest::Approx(c.best).epsilon(1e-12));
+    for (std::size_t t = 0; t < 3; ++t) CHECK((*result.assignment)(t) == c.path[t]);
+    // The posterior of the last state is the forward probability over that of all observations.
+    for (std::size_t k = 0; k < 2; ++k)
+      CHECK(result.variables[0].value()(2, k) == doctest::Approx(c.forward[k] / c.probability).epsilon(1e-12));
+  }
+}
+
 TEST_CASE("posteriors of the networks in the repository of Bayesian networks") {
   const char* data = std::getenv("TAPESTRY_DATA");
   if (data == nullptr) {
