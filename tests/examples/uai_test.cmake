@@ -1,21 +1,5 @@
 # Small models with known answers, what the program must refuse; with data (TAPESTRY_DATA) a sweep over small instances.
-cmake_minimum_required(VERSION 3.22)
-file(REMOVE_RECURSE "${FOLDER}")
-file(MAKE_DIRECTORY "${FOLDER}")
-
-# run(expected exit code, arguments...): sets `out` and `err`
-macro(run code)
-  execute_process(COMMAND "${PROGRAM}" ${ARGN} WORKING_DIRECTORY "${FOLDER}"
-                  OUTPUT_VARIABLE out ERROR_VARIABLE err RESULT_VARIABLE status)
-  if(NOT status STREQUAL "${code}")
-    message(FATAL_ERROR "${ARGN}: exit code ${status}, not ${code}\n${out}\n${err}")
-  endif()
-endmacro()
-macro(expect text pattern)
-  if(NOT "${text}" MATCHES "${pattern}")
-    message(FATAL_ERROR "no '${pattern}' in:\n${text}")
-  endif()
-endmacro()
+include("${CMAKE_CURRENT_LIST_DIR}/common.cmake")
 
 # Two equal variables of which one is seen; a table of one number; a variable of one state.
 file(WRITE "${FOLDER}/pair.uai" "MARKOV\n3\n2 2 1\n3\n2 0 1\n1 1\n0\n4\n1 0 0 1\n2\n3 5\n1\n2\n")
@@ -58,10 +42,10 @@ run(2 pair.uai --task TELL)
 run(2)
 run(1 absent.uai)
 
-if(NOT "$ENV{TAPESTRY_DATA}" STREQUAL "")
+if(NOT data STREQUAL "")
   find_program(BASH bash)
   if(BASH)
-    execute_process(COMMAND ${BASH} "${CMAKE_CURRENT_LIST_DIR}/uai_sweep.sh" "${PROGRAM}" "$ENV{TAPESTRY_DATA}/uai" 21
+    execute_process(COMMAND ${BASH} "${CMAKE_CURRENT_LIST_DIR}/uai_sweep.sh" "${PROGRAM}" "${data}/uai" 21
                     RESULT_VARIABLE status OUTPUT_VARIABLE out)
     message("${out}")
     if(NOT status EQUAL 0)
