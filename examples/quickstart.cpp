@@ -6,6 +6,7 @@
 
 #include <tapestry/tapestry.hpp>
 
+#include "checkpoint.hpp"
 #include "labelled_images.hpp"
 #include "program.hpp"
 
@@ -51,9 +52,17 @@ void train(Model& model, const LabelledImages& data, const LabelledImages& test,
   const std::int64_t batch = model.exact ? settings.batch * (data.height() / settings.strip) : settings.batch;
   Generator random(program.seed + 1);
   Adam<float> adam(parameters<float>(*model.crf), {.rate = settings.rate});
-  ProgressLine progress(model.name, {.total = settings.epochs});
+  std::int64_t epoch = 0;
   double seconds = 0;
-  for (std::int64_t epoch = 1; epoch <= settings.epochs && !program.stop(); ++epoch) {
+  Archive state;
+  state("model", *model.crf)("adam", adam)("random", random)("epoch", epoch)("seconds", seconds)("errors",
+                                                                                                 model.errors);
+  const Checkpoint checkpoint(program.checkpoint, model.key, state,
+                              {std::to_string(program.seed), std::to_string(data.size()), std::to_string(data.height()),
+                               std::to_string(data.channels())});
+  checkpoint.resume();
+  ProgressLine progress(model.name, {.total = settings.epochs});
+  while (epoch < settings.epochs && !program.stop()) {
     const auto start = Clock::now();
     const IndexTensor order = random.permutation(examples.size());
     double total = 0;
@@ -65,14 +74,16 @@ void train(Model& model, const LabelledImages& data, const LabelledImages& test,
       adam.step();
       total += static_cast<double>(loss.item()) * static_cast<double>(part.size());
     }
+    ++epoch;
     seconds += std::chrono::duration<double>(Clock::now() - start).count();
-    model.seconds_per_epoch = seconds / static_cast<double>(epoch);
     const NoGradients off;
     model.errors.push_back(error_of(
         labels_of(grid_log_marginals(model.crf->potentials(Var<float>(test.images)), model.inference)), test.labels));
     progress.update(epoch,
                     {{"loss", total / static_cast<double>(examples.size())}, {"test error %", model.errors.back()}});
+    checkpoint.save();
   }
+  model.seconds_per_epoch = epoch > 0 ? seconds / static_cast<double>(epoch) : 0;
 }
 
 /// The largest and the mean (over pixels) of the distance between marginals, half of the sum of |p - q| over states.
@@ -249,7 +260,7 @@ int run(int argc, char** argv) {
                      "of shapes that are drawn here")
       .number("--epochs", settings.epochs, "passes over the training images")
       .number("--images", settings.images, "to train on; half as many to test");
-  program.add_options(options);
+  program.add_options(options).add_checkpoint(options);
   if (!options.parse(argc, argv)) return 0;
   if (settings.epochs < 1 || settings.images < 2) throw Options::UsageError("at least one epoch and two images");
   if (program.report.empty()) throw Options::UsageError("option --report: a folder");

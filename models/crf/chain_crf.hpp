@@ -4,6 +4,7 @@
 
 #include <tapestry/graph/module.hpp>
 #include <tapestry/prob/chain.hpp>
+#include <tapestry/prob/losses/structured_loss.hpp>
 
 namespace tapestry {
 
@@ -22,11 +23,12 @@ struct ChainTransitions {
   Var<T> start, end;   ///< [states]
 };
 
-/// -log p(labels) of chains, as a mean over all items: labels [batch, steps].
+/// A loss of chains (by default -log p(labels)) as a mean over all items: labels [batch, steps].
 template <class T>
-Var<T> chain_loss(const ChainPotentials<T>& potentials, const Indices& labels);
+Var<T> chain_loss(const ChainPotentials<T>& potentials, const Indices& labels, const StructuredLoss& loss = {});
 
-/// A linear-chain CRF over the scores of a network of your choice, trained end to end through exact inference.
+/// A linear-chain CRF over the scores of a network of your choice, trained end to end through exact inference by any
+/// loss.
 ///
 ///     ChainCrf<float, Network> crf(Network(generator), states);
 ///     crf.loss(x, labels, lengths).backward();
@@ -37,7 +39,8 @@ template <class T, class Network>
 class ChainCrf {
  public:
   ChainCrf() = default;
-  ChainCrf(Network unary, std::int64_t states) : network(std::move(unary)), chain(states) {}
+  ChainCrf(Network unary, std::int64_t states, const StructuredLoss& by = {})
+      : network(std::move(unary)), chain(states), structured(by) {}
 
   template <class Input>
   ChainPotentials<T> potentials(const Input& x, const std::optional<Indices>& lengths = std::nullopt) const {
@@ -46,7 +49,7 @@ class ChainCrf {
   /// The mean over items; labels [batch, steps].
   template <class Input>
   Var<T> loss(const Input& x, const Indices& labels, const std::optional<Indices>& lengths = std::nullopt) const {
-    return chain_loss(potentials(x, lengths), labels);
+    return chain_loss(potentials(x, lengths), labels, structured);
   }
   /// The most probable states [batch, steps], -1 behind a length.
   template <class Input>
@@ -58,6 +61,7 @@ class ChainCrf {
 
   Network network;
   ChainTransitions<T> chain;
+  StructuredLoss structured{};
 };
 
 extern template struct ChainTransitions<float>;

@@ -12,6 +12,7 @@
 #include <tapestry/autodiff/ops/slicing.hpp>
 #include <tapestry/autodiff/ops/softmax.hpp>
 #include <tapestry/prob/graph_builders.hpp>
+#include <tapestry/prob/inference/belief_propagation.hpp>
 #include <tapestry/prob/inference/junction_tree.hpp>
 #include <tapestry/prob/pairwise.hpp>
 
@@ -191,6 +192,21 @@ Var<T> given_neighbours(const GridPotentials<T>& p, const Extents& e, const Indi
   return at_ends(to_first, direction, false) + at_ends(to_second, direction, true);
 }
 
+/// No part of a grid has more edges to its pixels than the whole has: all edges alike is a distribution over trees.
+template <class T>
+Var<T> tree_reweighted(const GridPotentials<T>& p, const Extents& e, const GridInference& inference) {
+  const auto pixels = static_cast<double>(e.height * e.width);
+  const auto edges = static_cast<double>(e.height * (e.width - 1) + (e.height - 1) * e.width);
+  const FactorGraph<T> graph = grid_graph(p);
+  std::vector<double> weights(graph.factor_groups().size(), (pixels - 1) / std::max(edges, 1.0));
+  weights[0] = 1;  // of the unary factors
+  return log(infer(graph, TreeReweighted{.iterations = inference.iterations,
+                                         .tolerance = 0,
+                                         .damping = inference.damping,
+                                         .weights = std::move(weights)})
+                 .variables[0]);
+}
+
 }  // namespace
 
 template <class T>
@@ -202,6 +218,7 @@ Var<T> grid_log_marginals(const GridPotentials<T>& p, const GridInference& infer
   if (inference.method == GridMethod::belief_propagation)
     return shared(p) ? grid_belief_propagation(p.unary, p.horizontal, p.vertical, options)
                      : general_belief_propagation(p, e, options);
+  if (inference.method == GridMethod::tree_reweighted) return tree_reweighted(p, e, inference);
   if (!shared(p)) return composed_mean_field(p, inference);
   // Own state in rows: of the neighbours to the left, right, above, below.
   return grid_mean_field(p.unary, stack({transpose(p.horizontal), p.horizontal, transpose(p.vertical), p.vertical}),

@@ -17,7 +17,13 @@ struct GridPotentials {
   Var<T> vertical;
 };
 
-enum class GridMethod { mean_field, belief_propagation };
+enum class GridMethod {
+  mean_field,
+  belief_propagation,
+  /// Each edge as often in the trees as any other (Wainwright, Jaakkola, Willsky 2005). Slower than the others: it runs
+  /// through infer().
+  tree_reweighted
+};
 
 /// How marginals of grids are approximated: unrolled iterations, all pixels at once.
 struct GridInference {

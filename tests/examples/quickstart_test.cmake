@@ -28,9 +28,19 @@ expect_files(one/index.html one/result.json one/noisy.png one/truth.png
 run(0 --images 16 --epochs 20 --threads 2 --report two)
 string(REGEX MATCH "result: [^\n]*\"seconds\"" second "${out}")
 expect_same("${first}" "${second}")
+set(result "${first}")
 file(READ "${FOLDER}/one/predicted_exact.png" first HEX)
 file(READ "${FOLDER}/two/predicted_exact.png" second HEX)
 expect_same("${first}" "${second}")
+
+# What was stopped goes on from its checkpoint to the same result.
+run_killed(KILL 0.7 --images 16 --epochs 20 --report three --checkpoint saved)
+run_killed(INT 0.7 --images 16 --epochs 20 --report three --checkpoint saved)
+run(0 --images 16 --epochs 20 --report three --checkpoint saved)
+string(REGEX MATCH "result: [^\n]*\"seconds\"" third "${out}")
+expect_same("${result}" "${third}")
+run(1 --images 16 --checkpoint saved --report three --seed 2)
+expect("${err}" "the checkpoint of another training")
 
 run(2 --epochs 0)
 run(2 --data)

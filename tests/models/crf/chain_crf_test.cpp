@@ -1,10 +1,10 @@
 #include <tapestry/models/crf/chain_crf.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 #include <doctest/doctest.h>
 
-#include <tapestry/autodiff/check_gradients.hpp>
 #include <tapestry/autodiff/random.hpp>
 #include <tapestry/models/layers/linear.hpp>
 
@@ -49,4 +49,10 @@ TEST_CASE("ChainCrf: the loss is that of all assignments counted one by one, and
   CHECK(parameters<double>(crf).size() == 5);
   crf.loss(x, labels, lengths).backward();
   for (const Var<double>& p : parameters<double>(crf)) CHECK(p.has_gradient());
+  // Any other loss, by one option: the hinge is nothing where the best labels are given and win by the cost.
+  crf.structured = {LossKind::perceptron};
+  CHECK(crf.loss(x, labels, lengths).item() > 0);
+  IndexTensor best_labels = best;
+  for (auto& y : best_labels) y = std::max<std::int64_t>(y, 0);
+  CHECK(crf.loss(x, Indices(best_labels), lengths).item() == doctest::Approx(0));
 }

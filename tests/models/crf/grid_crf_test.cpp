@@ -14,6 +14,7 @@
 #include <tapestry/autodiff/random.hpp>
 #include <tapestry/models/layers/convolution.hpp>
 #include <tapestry/models/training/optimizer.hpp>
+#include <tapestry/prob/inference/belief_propagation.hpp>
 
 using namespace tapestry;
 
@@ -117,10 +118,30 @@ TEST_CASE("grid CRF: potentials by edge give what shared ones give, and their di
     }
   // A row without columns below is a chain, on which belief propagation is exact.
   GridPotentials<double> row{slice(p.unary, 1, {0, 1}), p.horizontal, p.vertical};
-  const auto beliefs = exp(grid_log_marginals(row, {GridMethod::belief_propagation, 4, 0}));
   const auto exact = grid_exact(row).marginals;
-  for (std::int64_t i = 0; i < exact.size(); ++i)
-    CHECK(beliefs.data()[i] == doctest::Approx(exact.data()[i]).epsilon(1e-10));
+  for (const GridMethod method : {GridMethod::belief_propagation, GridMethod::tree_reweighted}) {
+    const auto beliefs = exp(grid_log_marginals(row, {method, 4, 0}));
+    for (std::int64_t i = 0; i < exact.size(); ++i)
+      CHECK(beliefs.data()[i] == doctest::Approx(exact.data()[i]).epsilon(1e-10));
+  }
+}
+
+TEST_CASE("grid CRF: tree-reweighted propagation bounds from above with edges that are alike, and trains") {
+  const auto p = random_potentials(true);
+  // Two rows of three pixels: five of seven edges are in a spanning tree.
+  const auto bound = infer(grid_graph(p), TreeReweighted{.iterations = 300, .weights = {1, 5.0 / 7, 5.0 / 7}});
+  const auto exact = grid_exact(p);
+  const auto log_q = grid_log_marginals(p, {GridMethod::tree_reweighted, 300, 0.3});
+  CHECK(bound.converged);
+  for (std::int64_t b = 0; b < batch; ++b) CHECK(bound.log_partition.data()[b] > exact.log_partition.data()[b]);
+  for (std::int64_t i = 0; i < log_q.size(); ++i)
+    CHECK(std::exp(log_q.data()[i]) == doctest::Approx(bound.variables[0].data()[i]).epsilon(1e-6));
+  CHECK_NOTHROW(check_gradients(
+      [&](const std::vector<Var<double>>& x) {
+        return grid_loss<double>({x[0], x[1], x[2]}, labels, GridLoss::univariate_log,
+                                 {GridMethod::tree_reweighted, 3, 0.1});
+      },
+      {p.unary, p.horizontal, p.vertical}, {.forward_mode = false}));
 }
 
 TEST_CASE("grid CRF: gradients of all losses") {
