@@ -22,6 +22,7 @@
 #include <tapestry/models/networks/regression.hpp>
 #include <tapestry/models/report/picture.hpp>
 #include <tapestry/models/report/plot.hpp>
+#include <tapestry/models/report/quality_plot.hpp>
 #include <tapestry/models/report/report.hpp>
 #include <tapestry/models/training/datasets/dataset.hpp>
 #include <tapestry/models/training/datasets/loader.hpp>

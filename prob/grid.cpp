@@ -6,8 +6,14 @@
 #include <variant>
 #include <vector>
 
+#include <tapestry/autodiff/composed_vjp.hpp>
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/operation.hpp>
+#include <tapestry/autodiff/ops/joining.hpp>
+#include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/ops/slicing.hpp>
+#include <tapestry/prob/composed_propagation.hpp>
+#include <tapestry/prob/entry_sums.hpp>
 #include <tapestry/prob/grid_engine.hpp>
 #include <tapestry/prob/grid_mean_field_engine.hpp>
 #include <tapestry/prob/pairwise_engine.hpp>
@@ -121,6 +127,19 @@ class WideGrid {
   PoolBuffer<T> unary_, log_marginals_, potentials_;
 };
 
+/// [batch, height, width, states] of any layout, and back.
+template <class T>
+Var<T> states_last(const Var<T>& x, GridLayout layout) {
+  Shape shape = x.shape();
+  if (shape.rank() == 3) shape.insert(0, 1);
+  const Var<T> whole = reshape(x, shape);
+  return layout == GridLayout::states_last ? whole : transpose(whole, {0, 2, 3, 1});
+}
+template <class T>
+Var<T> from_states_last(const Var<T>& x, GridLayout layout, const Shape& shape) {
+  return reshape(layout == GridLayout::states_last ? x : transpose(x, {0, 3, 1, 2}), shape);
+}
+
 /// Adds `n` elements to those of a target that may be null.
 template <class T>
 void add(const T* from, std::size_t n, T* to) {
@@ -134,7 +153,7 @@ class GridBeliefPropagation final : public Operation<T> {
   GridBeliefPropagation(UnrolledOptions options, GridLayout layout) : options_(options), layout_(layout) {}
   std::string_view name() const override { return "grid_belief_propagation"; }
   Shape shape(const Shapes& inputs, int) const override { return inputs[0]; }
-  std::uint32_t needs() const override { return Needs::nothing; }
+  std::uint32_t needs() const override { return Needs::all_inputs; }
   void forward(Forward<T>& context) override {
     const auto unary = context.input(0);
     const T *horizontal = context.input(1).data, *vertical = context.input(2).data;
@@ -154,6 +173,22 @@ class GridBeliefPropagation final : public Operation<T> {
         std::get<1>(engines_.back()).forward(options_.iterations, damping, to);
       }
     }
+  }
+  void vjp(Vjp<T>& context) override {
+    detail::vjp_through<T>(context, [this](const std::vector<Var<T>>& x) {
+      const Var<T> unary = states_last(x[0], layout_);
+      const GeneralGrid general(grids_.grid);
+      const auto K = static_cast<std::int64_t>(grids_.grid.states), F = static_cast<std::int64_t>(general.axis.size());
+      IndexTensor entries = empty_tensor<std::int64_t>({F * K * K});
+      for (std::int64_t i = 0; i < F * K * K; ++i)
+        entries.data()[i] = general.axis[static_cast<std::size_t>(i / (K * K))] * K * K + i % (K * K);
+      const Var<T> both = concatenate<T>({reshape(x[1], Shape{K * K}), reshape(x[2], Shape{K * K})}, 0);
+      const Var<T> tables = reshape(detail::take_entries(both, Indices(std::move(entries))), Shape{F, K, K});
+      const Shape& all = unary.shape();
+      const Var<T> found = detail::composed_propagation(reshape(unary, Shape{all[0], all[1] * all[2], K}), tables,
+                                                        general.first.data(), general.second.data(), options_);
+      return std::vector<Var<T>>{from_states_last(reshape(found, all), layout_, x[0].shape())};
+    });
   }
   void backward(Backward<T>& context) override {
     const std::size_t square = grids_.grid.states * grids_.grid.states;
@@ -186,7 +221,7 @@ class GridMeanField final : public Operation<T> {
   GridMeanField(UnrolledOptions options, GridLayout layout) : options_(options), layout_(layout) {}
   std::string_view name() const override { return "grid_mean_field"; }
   Shape shape(const Shapes& inputs, int) const override { return inputs[0]; }
-  std::uint32_t needs() const override { return Needs::nothing; }
+  std::uint32_t needs() const override { return Needs::all_inputs; }
   void forward(Forward<T>& context) override {
     const auto unary = context.input(0), compatibility = context.input(1);
     for (const T x : compatibility)
@@ -200,6 +235,12 @@ class GridMeanField final : public Operation<T> {
                               options_.iterations, static_cast<T>(options_.damping),
                               context.output().data + b * grids_.elements, true);
     }
+  }
+  void vjp(Vjp<T>& context) override {
+    detail::vjp_through<T>(context, [this](const std::vector<Var<T>>& x) {
+      const Var<T> found = detail::composed_grid_mean_field(states_last(x[0], layout_), x[1], options_);
+      return std::vector<Var<T>>{from_states_last(found, layout_, x[0].shape())};
+    });
   }
   void backward(Backward<T>& context) override {
     const std::size_t square = directions_ * grids_.grid.states * grids_.grid.states;

@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <vector>
 
+#include <tapestry/autodiff/composed_vjp.hpp>
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/operation.hpp>
+#include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/prob/composed_propagation.hpp>
+#include <tapestry/prob/entry_sums.hpp>
 #include <tapestry/prob/pairwise_engine.hpp>
 
 namespace tapestry {
@@ -44,6 +48,23 @@ class PairwiseBeliefPropagation final : public Operation<T> {
       for (std::size_t n = 0; potential_sum != nullptr && n < s.potentials; ++n)
         potential_sum[b * s.potential_stride + n] += grad_potentials.data()[n];
     }
+  }
+  void vjp(Vjp<T>& context) override {
+    detail::vjp_through<T>(context, [this](const std::vector<Var<T>>& x) {
+      const Shape& p = x[1].shape();
+      const std::int64_t K = p.back(), count = p[p.rank() - 3], batch = p.rank() == 4 ? p[0] : 1;
+      const auto graph = factors_.wiring()->graph(static_cast<std::size_t>(K));
+      IndexTensor entries = empty_tensor<std::int64_t>({batch * factors_.size() * K * K});
+      std::int64_t* to = entries.data();
+      for (std::int64_t b = 0; b < batch; ++b)
+        for (std::int64_t f = 0; f < factors_.size(); ++f)
+          for (std::int64_t e = 0; e < K * K; ++e)
+            *to++ = (b * count + (index_ ? (*index_)[f] : count == factors_.size() ? f : 0)) * K * K + e;
+      Shape shape{factors_.size(), K, K};
+      if (p.rank() == 4) shape.insert(0, batch);
+      const Var<T> tables = reshape(detail::take_entries(x[1], Indices(std::move(entries))), shape);
+      return std::vector<Var<T>>{detail::composed_propagation(x[0], tables, graph.first, graph.second, options_)};
+    });
   }
 
  private:

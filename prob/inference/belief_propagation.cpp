@@ -7,6 +7,7 @@
 #include <tapestry/autodiff/checkpoint.hpp>
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/tape.hpp>
+#include <tapestry/prob/inference/bound_checks.hpp>
 #include <tapestry/prob/inference/message_operations.hpp>
 #include <tapestry/prob/inference/pairwise_passing.hpp>
 #include <tapestry/prob/inference/spanning_forests.hpp>
@@ -45,7 +46,7 @@ Var<T> unroll(const std::shared_ptr<Passing>& passing, const std::vector<Var<T>>
   };
   std::vector<Var<T>> inputs;
   {
-    const EnableGradients enable(!truncated || options.iterations < options.truncation);
+    const EnableGradients enable(!truncated || options.iterations <= options.truncation);
     inputs.push_back(apply<T>(start_messages<T>(passing), potentials));
   }
   inputs.insert(inputs.end(), potentials.begin(), potentials.end());
@@ -155,6 +156,7 @@ InferenceResult<T> infer(const FactorGraph<T>& graph, const TreeReweighted& opti
   if (weights.empty()) weights = detail::spanning_forest_weights(*graph.structure(), options.forests, options.seed);
   auto result = detail::pass_messages(graph, passing, std::move(weights));
   if (result.converged) result.kind = BoundKind::upper_bound;
+  detail::check_bound(graph, result, "tree_reweighted");
   return result;
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include <tapestry/prob/inference/bound_checks.hpp>
 #include <tapestry/prob/inference/cluster_mean_field.hpp>
 #include <tapestry/prob/inference/gibbs_sampler.hpp>
 #include <tapestry/prob/inference/parallel_mean_field.hpp>
@@ -73,9 +74,12 @@ template <class T, class Clusters>
 InferenceResult<T> infer_clusters(const FactorGraph<T>& graph, std::string_view name, const Ascent& options,
                                   Clusters clusters) {
   const auto numbers = clusters(DenseTables(*graph.structure()).scopes());
-  return detail::infer_plainly<T>(graph, name, BoundKind::lower_bound, true,
-                                  [&](const DenseTables& tables, const GraphStructure& structure, InferenceTrace* trace,
-                                      std::uint64_t) { return run(tables, structure, numbers, options, trace); });
+  auto result =
+      detail::infer_plainly<T>(graph, name, BoundKind::lower_bound, true,
+                               [&](const DenseTables& tables, const GraphStructure& structure, InferenceTrace* trace,
+                                   std::uint64_t) { return run(tables, structure, numbers, options, trace); });
+  detail::check_bound(graph, result, name);
+  return result;
 }
 
 }  // namespace

@@ -2,7 +2,11 @@
 #include <cmath>
 #include <limits>
 
+#include <tapestry/autodiff/composed_vjp.hpp>
 #include <tapestry/autodiff/operation.hpp>
+#include <tapestry/autodiff/ops/masking.hpp>
+#include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/tape.hpp>
 #include <tapestry/prob/inference/message_operations.hpp>
 #include <tapestry/prob/inference/parallel_mean_field.hpp>
 #include <tapestry/prob/kernels/pairwise_mean_field.hpp>
@@ -171,6 +175,7 @@ class PairwiseMeanField final : public Operation<T> {
                     std::shared_ptr<FieldProgress> progress)
       : plan_(std::move(plan)),
         options_(options),
+        batch_(batch),
         rows_(batch > 0 ? batch : 1),
         keep_(keep),
         progress_(std::move(progress)) {}
@@ -196,6 +201,30 @@ class PairwiseMeanField final : public Operation<T> {
       std::copy_n(q, run.size(), c.output(1).data + b * static_cast<std::int64_t>(run.size()));
       if (!keep_) runs_.clear();
     }
+  }
+
+  /// Beyond the first order the same iterations are composed of operations.
+  void vjp(Vjp<T>& c) override {
+    vjp_through<T>(c, [this](const std::vector<Var<T>>& potentials) {
+      const ComposedGraph<T> graph(plan_->structure(), batch_);
+      const ComposedMeanField<T> field(graph, graph.arrange(potentials));
+      std::int64_t most = 0;
+      for (const auto& run : runs_) most = std::max(most, run->steps);
+      const bool truncated = options_.gradient == GradientMode::truncated && most > options_.truncation;
+      const std::int64_t recorded = options_.gradient == GradientMode::likelihood ? 0
+                                    : truncated                                   ? options_.truncation
+                                                                                  : most + 1;
+      Var<T> q;
+      for (std::int64_t left = most + 1; left-- > 0;) {
+        const EnableGradients enable(gradients_enabled() && left < recorded);
+        const Var<T> next = q.defined() ? field.step(q, options_.damping) : field.start();
+        IndexTensor going = empty_tensor<std::int64_t>({rows_, 1});
+        for (std::int64_t b = 0; b < rows_; ++b)
+          going.data()[b] = left < runs_[static_cast<std::size_t>(b)]->steps ? 1 : 0;
+        q = q.defined() ? where(Indices(going), next, q) : next;
+      }
+      return std::vector<Var<T>>{broadcast_to(field.bound(q), Shape{rows_}), q};
+    });
   }
 
   void backward(Backward<T>& c) override {
@@ -283,7 +312,7 @@ class PairwiseMeanField final : public Operation<T> {
     } else {
       for (std::size_t n = kept.size() - 1; n-- > 0;) run.step_backward(kept[n].data(), kept[n + 1].data(), damping, g);
     }
-    if (options_.gradient == GradientMode::truncated && run.steps >= options_.truncation) return;
+    if (options_.gradient == GradientMode::truncated && run.steps > options_.truncation) return;
     run.start_backward(kept.front().data(), g);
   }
 
@@ -312,7 +341,7 @@ class PairwiseMeanField final : public Operation<T> {
 
   std::shared_ptr<const PairwisePlan> plan_;
   MeanField options_;
-  std::int64_t rows_;
+  std::int64_t batch_, rows_;
   bool keep_;
   std::shared_ptr<FieldProgress> progress_;
   std::vector<std::unique_ptr<FieldRun<T>>> runs_;

@@ -5,8 +5,11 @@
 #include <cmath>
 #include <limits>
 
+#include <tapestry/autodiff/composed_vjp.hpp>
 #include <tapestry/autodiff/operation.hpp>
+#include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/tape.hpp>
+#include <tapestry/prob/inference/composed_beliefs.hpp>
 #include <tapestry/prob/inference/message_operations.hpp>
 
 namespace tapestry::detail {
@@ -51,6 +54,35 @@ class PairwisePassing final : public Operation<T> {
       read(run, b, c);
       if (!keep_) runs_.clear();
     }
+  }
+
+  /// Beyond the first order the same iterations are composed of operations.
+  void vjp(Vjp<T>& c) override {
+    vjp_through<T>(c, [this](const std::vector<Var<T>>& potentials) {
+      const ComposedGraph<T> graph(plan_->structure(), layout_.batch);
+      const ComposedBeliefs<T> beliefs(graph, graph.arrange(potentials));
+      std::vector<std::int64_t> steps;
+      std::int64_t most = 0;
+      for (const Run& run : runs_) {
+        steps.push_back(run.steps);
+        most = std::max(most, run.steps);
+      }
+      const bool truncated = options_.gradient == Mode::truncated && most > options_.truncation;
+      const bool constant = options_.gradient == Mode::likelihood || options_.gradient == Mode::implicit;
+      auto messages = beliefs.run(beliefs.start(), steps,
+                                  constant    ? 0
+                                  : truncated ? options_.truncation
+                                              : most,
+                                  options_.damping, truncated);
+      if (options_.gradient == Mode::implicit)
+        messages = fixed_point([beliefs, damping = options_.damping](
+                                   const std::vector<Var<T>>& at) { return beliefs.step(at, damping); },
+                               messages, {.max_iterations = 1, .adjoint_tolerance = implicit_tolerance})
+                       .state;
+      auto outputs = beliefs.read(messages, layout_.factors);
+      outputs[0] = reshape(outputs[0], layout_.shape(0));
+      return outputs;
+    });
   }
 
   void backward(Backward<T>& c) override {
@@ -240,7 +272,7 @@ class PairwisePassing final : public Operation<T> {
         std::swap(segment[0], kept[static_cast<std::size_t>(begin / every)]);
       }
     } else {
-      const bool truncated = options_.gradient == Mode::truncated && run.steps >= options_.truncation;
+      const bool truncated = options_.gradient == Mode::truncated && run.steps > options_.truncation;
       for (std::size_t n = kept.size() - 1; n-- > 0;)
         run.engine.step_backward(in, kept[n], kept[n + 1], g, n > 0 || !truncated);
     }

@@ -16,6 +16,7 @@ class PairwisePlan {
   static std::shared_ptr<const PairwisePlan> of(const std::shared_ptr<const GraphStructure>& graph);
 
   const GraphStructure& graph() const { return *graph_; }
+  const std::shared_ptr<const GraphStructure>& structure() const { return graph_; }
   const std::shared_ptr<const PairwiseWiring>& wiring() const { return wiring_; }
   std::int64_t states() const { return states_; }
   bool pairwise(std::size_t group) const { return graph_->factors[group].arity() == 2; }

@@ -14,6 +14,7 @@
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/graph/fixed_point.hpp>
+#include <tapestry/prob/inference/bound_checks.hpp>
 #include <tapestry/prob/inference/message_operations.hpp>
 
 namespace tapestry::detail {
@@ -139,7 +140,7 @@ Var<T> iterate(const ComposedMeanField<T>& field, const MeanField& options, Fiel
   Var<T> q;
   {
     const EnableGradients enable(gradients_enabled() &&
-                                 (recorded || (truncated && options.iterations < options.truncation)));
+                                 (recorded || (truncated && options.iterations <= options.truncation)));
     q = field.start();
   }
   for (std::int64_t i = 0; i < options.iterations && !progress.converged; ++i) {
@@ -220,6 +221,7 @@ InferenceResult<T> parallel_mean_field(const FactorGraph<T>& graph, const MeanFi
     set_assignment(graph, result, best, graph.variables());
   }
   judge(result.trace, result.converged);
+  check_bound(graph, result, "mean_field");
   result.trace.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

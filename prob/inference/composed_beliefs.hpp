@@ -1,0 +1,44 @@
+#pragma once
+
+#include <vector>
+
+#include <tapestry/prob/inference/belief_propagation.hpp>
+#include <tapestry/prob/inference/composed_graph.hpp>
+
+namespace tapestry::detail {
+
+/// Flooding sum-product in operations on the tape: what the fused operations' second derivatives are made of.
+template <class T>
+class ComposedBeliefs {
+ public:
+  /// Logarithms, normalised: of each group of factors over several variables one after the other, a message for each
+  /// place: [batch, factors, K].
+  using Messages = std::vector<Var<T>>;
+
+  /// @throws GraphError for tables over several variables that are not finite
+  ComposedBeliefs(ComposedGraph<T> graph, typename ComposedGraph<T>::Potentials potentials);
+
+  Messages start() const;
+  /// With constant cavities only the tables' own part is differentiable.
+  Messages step(const Messages& messages, double damping, bool constant_cavities = false) const;
+  /// `steps[b]` steps for each batch element, the last `recorded` of them differentiable. If `cut`, what comes before
+  /// these, the cavities of the first one included, counts as constant.
+  Messages run(Messages messages, const std::vector<std::int64_t>& steps, std::int64_t recorded, double damping,
+               bool cut = false) const;
+  /// Logarithms, not normalised: [batch, states].
+  Var<T> log_beliefs(const Messages& messages) const;
+  /// Log-partition [batch], and as results have them marginals of each variable group and, if asked, factor group.
+  std::vector<Var<T>> read(const Messages& messages, bool factors) const;
+
+ private:
+  /// A factor's table with the cavities of its places but one (-1: of all).
+  Var<T> joint(const Var<T>& beliefs, const Messages& messages, std::size_t group, std::size_t first, int except) const;
+
+  ComposedGraph<T> graph_;
+  typename ComposedGraph<T>::Potentials potentials_;
+};
+
+extern template class ComposedBeliefs<float>;
+extern template class ComposedBeliefs<double>;
+
+}  // namespace tapestry::detail

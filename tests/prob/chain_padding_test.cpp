@@ -1,0 +1,154 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+#include <tapestry/autodiff/ops/arithmetic.hpp>
+#include <tapestry/autodiff/ops/reduction.hpp>
+#include <tapestry/autodiff/ops/slicing.hpp>
+#include <tapestry/prob/chain.hpp>
+
+#include "prob/small_graphs.hpp"
+
+using namespace tapestry;
+using testing_models::index_tensor;
+using testing_models::normal_numbers;
+using testing_models::normal_variables;
+
+namespace {
+
+constexpr std::int64_t B = 5, N = 7, K = 3;
+const Indices lengths{7, 1, 0, 4, 6};
+
+/// Sequence b alone, of its own length, on the same leaves.
+ChainPotentials<double> alone(const std::vector<Var<double>>& x, std::int64_t b) {
+  const std::int64_t n = lengths[b], steps = std::max<std::int64_t>(n, 1) - 1;
+  Var<double> transitions = x[1];
+  if (transitions.rank() == 4) transitions = slice(slice(transitions, 0, {b, b + 1}), 1, {0, steps});
+  if (transitions.rank() == 3) transitions = slice(transitions, 0, {0, steps});
+  return {slice(slice(x[0], 0, {b, b + 1}), 1, {0, n}), transitions, std::nullopt, x[2], x[3]};
+}
+
+using Quantity = std::function<Var<double>(const ChainPotentials<double>&, std::int64_t first, std::int64_t count)>;
+
+/// Each quantity as one number for each sequence, weighted so that all its elements matter.
+std::vector<std::pair<std::string, Quantity>> quantities(const Shape& transitions) {
+  std::vector<std::int64_t> states;
+  for (std::int64_t i = 0; i < B * N; ++i) states.push_back(i * 5 % K);
+  const auto labels = [states](std::int64_t first, std::int64_t count, std::int64_t steps) {
+    IndexTensor out = empty_tensor<std::int64_t>({count, steps});
+    for (std::int64_t b = 0; b < count; ++b)
+      for (std::int64_t t = 0; t < steps; ++t)
+        out.data()[b * steps + t] = states[static_cast<std::size_t>((first + b) * N + t)];
+    return Indices(std::move(out));
+  };
+  const auto weights = normal_numbers({B, N, K}, 11), pair_weights = normal_numbers({N - 1, K, K}, 12);
+  std::vector<std::pair<std::string, Quantity>> out;
+  out.emplace_back("log-partition", [](const auto& c, auto, auto) { return sum(chain_log_partition(c)); });
+  out.emplace_back("entropy", [](const auto& c, auto, auto) { return sum(chain_entropy(c)); });
+  out.emplace_back("score", [labels](const auto& c, auto first, auto count) {
+    return sum(chain_score(c, labels(first, count, c.unary.extent(1))));
+  });
+  out.emplace_back("unary marginals", [weights](const auto& c, auto first, auto count) {
+    const std::int64_t n = c.unary.extent(1);
+    Tensor<double> w = empty_tensor<double>({count, n, K});
+    for (std::int64_t b = 0; b < count; ++b)
+      for (std::int64_t i = 0; i < n * K; ++i) w.data()[b * n * K + i] = weights.data()[(first + b) * N * K + i];
+    return sum(Var<double>(std::move(w)) * chain_marginals(c).unary);
+  });
+  if (transitions.rank() < 4)
+    out.emplace_back("transition marginals", [pair_weights](const auto& c, auto, auto) {
+      const auto m = chain_marginals(c).transitions;
+      Tensor<double> w = empty_tensor<double>(m.shape());
+      for (std::int64_t i = 0; i < m.size(); ++i) w.data()[i] = pair_weights.data()[i];
+      return sum(Var<double>(std::move(w)) * m);
+    });
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("chains: every quantity and its gradient of a padded batch is that of each sequence alone") {
+  for (const Shape& transitions : {Shape{K, K}, Shape{N - 1, K, K}, Shape{B, N - 1, K, K}})
+    for (const auto& [name, quantity] : quantities(transitions)) {
+      const std::string title = name;
+      CAPTURE(title);
+      CAPTURE(transitions.rank());
+      auto padded = normal_variables({{B, N, K}, transitions, {K}, {K}});
+      const auto single = normal_variables({{B, N, K}, transitions, {K}, {K}});
+      // What is behind the lengths is never read.
+      for (std::int64_t b = 0; b < B; ++b)
+        for (std::int64_t i = lengths[b] * K; i < N * K; ++i)
+          padded[0].mutable_data()[b * N * K + i] = std::numeric_limits<double>::quiet_NaN();
+      const auto whole = quantity({padded[0], padded[1], lengths, padded[2], padded[3]}, 0, B);
+      whole.backward();
+      double expected = 0;
+      for (std::int64_t b = 0; b < B; ++b) {
+        const auto own = quantity(alone(single, b), b, 1);
+        expected += own.item();
+        if (own.requires_grad()) own.backward();
+      }
+      CHECK(std::abs(whole.item() - expected) < 1e-11);
+      for (std::size_t i = 0; i < padded.size(); ++i)
+        for (std::int64_t e = 0; e < padded[i].size(); ++e)
+          CHECK(std::abs(padded[i].gradient().data()[e] - single[i].gradient().data()[e]) < 1e-11);
+    }
+}
+
+TEST_CASE("chains: decoding and samples of a padded batch are those of each sequence alone") {
+  const auto x = normal_variables({{B, N, K}, {K, K}, {K}, {K}});
+  const ChainPotentials<double> padded{x[0], x[1], lengths, x[2], x[3]};
+  Tensor<double> uniforms = empty_tensor<double>({2, B, N});
+  for (std::int64_t i = 0; i < 2 * B * N; ++i) uniforms.data()[i] = std::fmod(.37 * static_cast<double>(i + 1), 1.0);
+  const auto best = chain_viterbi(padded);
+  const auto several = chain_k_best(padded, 3);
+  const auto samples = chain_sample(padded, uniforms);
+  for (std::int64_t b = 0; b < B; ++b) {
+    const std::int64_t n = lengths[b];
+    const auto own = chain_viterbi(alone(x, b));
+    const auto own_several = chain_k_best(alone(x, b), 3);
+    Tensor<double> own_uniforms = empty_tensor<double>({2, 1, n});
+    for (std::int64_t s = 0; s < 2; ++s)
+      for (std::int64_t t = 0; t < n; ++t) own_uniforms.data()[s * n + t] = uniforms.data()[(s * B + b) * N + t];
+    const auto own_samples = chain_sample(alone(x, b), own_uniforms);
+    CHECK(best.score.data()[b] == doctest::Approx(own.score.data()[0]).epsilon(1e-12));
+    for (std::int64_t k = 0; k < 3; ++k) {
+      const double score = several.score.data()[b * 3 + k], alone_score = own_several.score.data()[k];
+      CHECK((score == alone_score || std::abs(score - alone_score) < 1e-12));
+    }
+    for (std::int64_t t = 0; t < N; ++t) {
+      CHECK(best.states.data()[b * N + t] == (t < n ? own.states.data()[t] : -1));
+      for (std::int64_t k = 0; k < 3; ++k)
+        CHECK(several.states.data()[(b * 3 + k) * N + t] == (t < n ? own_several.states.data()[k * n + t] : -1));
+      for (std::int64_t s = 0; s < 2 && t < n; ++s)
+        CHECK(samples.data()[(s * B + b) * N + t] == own_samples.data()[s * n + t]);
+    }
+  }
+}
+
+TEST_CASE("chains: a hundred thousand steps with potentials of +-500 have finite and right gradients") {
+  // The potentials of each step favour one state by up to 1000: marginals are those of steps apart, as transitions are
+  // the same for all pairs of states.
+  constexpr std::int64_t steps = 100000;
+  Tensor<double> unary = empty_tensor<double>({1, steps, 2});
+  for (std::int64_t i = 0; i < 2 * steps; ++i)
+    unary.data()[i] = i % 7 == 0 ? 500 : i % 5 == 0 ? -500 : std::sin(i * .7);
+  const Var<double> x(unary, true), transitions = Var<double>::filled({2, 2}, -500, true);
+  const auto z = chain_log_partition<double>({x, transitions});
+  double expected = -500.0 * (steps - 1);
+  for (std::int64_t t = 0; t < steps; ++t) {
+    const double a = unary.data()[2 * t], b = unary.data()[2 * t + 1];
+    expected += std::max(a, b) + std::log1p(std::exp(-std::abs(a - b)));
+  }
+  CHECK(z.item() == doctest::Approx(expected).epsilon(1e-12));
+  sum(z).backward();
+  double worst = 0;
+  for (std::int64_t t = 0; t < steps; ++t) {
+    const double a = unary.data()[2 * t], b = unary.data()[2 * t + 1];
+    worst = std::max(worst, std::abs(x.gradient().data()[2 * t] - 1 / (1 + std::exp(b - a))));
+  }
+  CHECK(worst < 1e-9);
+  double transitions_used = 0;
+  for (const double g : transitions.gradient()) transitions_used += g;
+  CHECK(transitions_used == doctest::Approx(steps - 1).epsilon(1e-10));
+}
