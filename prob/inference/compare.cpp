@@ -26,9 +26,9 @@ InferenceResult<T> find_reference(const FactorGraph<T>& graph, const CompareOpti
   }
 }
 
-std::string number(double x) {
+std::string number(double x, int digits = 3) {
   std::ostringstream out;
-  out << std::setprecision(3) << x;
+  out << std::setprecision(digits) << x;
   return out.str();
 }
 
@@ -69,9 +69,9 @@ std::string Comparison::table() const {
     if (m.kind == BoundKind::lower_bound) state += ", lower bound";
     if (m.kind == BoundKind::upper_bound) state += ", upper bound";
     if (m.inconsistency > 1e-3) state += ", inconsistent by " + number(m.inconsistency);
-    rows.push_back({m.method, number(m.max_error), number(m.mean_error), number(m.divergence), number(m.log_partition),
-                    number(m.log_partition_error), m.standard_error > 0 ? number(m.standard_error) : "-",
-                    number(m.seconds), state});
+    rows.push_back({m.method, number(m.max_error), number(m.mean_error), number(m.divergence),
+                    number(m.log_partition, 8), number(m.log_partition_error),
+                    m.standard_error > 0 ? number(m.standard_error) : "-", number(m.seconds), state});
   }
   std::vector<std::size_t> widths(rows[0].size(), 0);
   for (const auto& row : rows)
