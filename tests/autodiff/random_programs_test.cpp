@@ -63,10 +63,22 @@ V run(const Program& program, const Vars& leaves) {
   return loss;
 }
 
+struct Sizes {
+  std::int64_t fewest_axes, most_axes, smallest, largest;
+};
+constexpr Sizes small{0, 3, 1, 4};
+// Enough elements for reductions and elementwise operations to be split over threads.
+constexpr Sizes large{2, 2, 280, 400};
+
+std::int64_t between(Random& random, std::int64_t low, std::int64_t high) {
+  return low + below(random, high - low + 1);
+}
+
 // Shapes that broadcast to a common one: some leading axes are missing, and some extents are one.
-std::vector<Shape> broadcastable(Random& random, std::size_t count, std::int64_t largest) {
+std::vector<Shape> broadcastable(Random& random, std::size_t count, const Sizes& sizes) {
   Shape whole;
-  for (std::int64_t axes = below(random, 4); axes > 0; --axes) whole.push_back(1 + below(random, largest));
+  for (std::int64_t axes = between(random, sizes.fewest_axes, sizes.most_axes); axes > 0; --axes)
+    whole.push_back(between(random, sizes.smallest, sizes.largest));
   std::vector<Shape> out;
   for (std::size_t i = 0; i < count; ++i) {
     Shape shape(whole.begin() + (random() % 3 == 0 && whole.rank() > 0 ? 1 : 0), whole.end());
@@ -96,7 +108,7 @@ std::vector<Shape> other_extent(Random& random, const RegisteredOperation& op) {
   }
 }
 
-Program random_program(std::uint64_t seed, std::int64_t largest = 4) {
+Program random_program(std::uint64_t seed, const Sizes& sizes = small) {
   static const std::vector<const RegisteredOperation*> operations = [] {
     std::vector<const RegisteredOperation*> out;
     for (const RegisteredOperation& op : registry().operations())
@@ -105,11 +117,11 @@ Program random_program(std::uint64_t seed, std::int64_t largest = 4) {
   }();
   Random random(seed);
   Program program;
-  for (int i = 0; i < 3; ++i) program.leaves.push_back(broadcastable(random, 1, largest)[0]);
+  for (int i = 0; i < 3; ++i) program.leaves.push_back(broadcastable(random, 1, sizes)[0]);
   for (std::size_t steps = 6 + random() % 6; steps > 0; --steps) {
     const RegisteredOperation& op = *operations[random() % operations.size()];
     const std::vector<Shape> shapes =
-        op.elementwise ? broadcastable(random, op.inputs.size(), largest) : other_extent(random, op);
+        op.elementwise ? broadcastable(random, op.inputs.size(), sizes) : other_extent(random, op);
     Step step{&op, {}, {}};
     for (std::size_t i = 0; i < shapes.size(); ++i) {
       step.centres.push_back(op.inputs[i].make(shapes[i], random()));
@@ -216,8 +228,7 @@ TEST_CASE("random programs: checkpointed, the same bits") {
 TEST_CASE("random programs: the same bits with one thread and two") {
   const int before = threads();
   for (std::uint64_t seed = 0; seed < 12; ++seed) {
-    // Large enough to be split.
-    const Program program = random_program(3000 + seed, 60);
+    const Program program = random_program(3000 + seed, large);
     const Function<double> f = [&](const Vars& x) { return run(program, x); };
     set_threads(1);
     const Result one = backward(f, program);
