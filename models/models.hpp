@@ -29,6 +29,7 @@
 #include <tapestry/models/training/datasets/padding.hpp>
 #include <tapestry/models/training/datasets/split.hpp>
 #include <tapestry/models/training/lbfgs.hpp>
+#include <tapestry/models/training/lbfgs_parameters.hpp>
 #include <tapestry/models/training/log.hpp>
 #include <tapestry/models/training/metrics/confusion.hpp>
 #include <tapestry/models/training/metrics/measures.hpp>

@@ -47,20 +47,24 @@ struct RpropStep {
   T rate, increase, decrease, smallest, largest;
 };
 
+/// Running means of the gradient and its square.
+template <class T>
+struct Moments {
+  T beta1, beta2, fresh1, fresh2, epsilon;
+};
+
 /// The step is (mean * mean_rate + gradient * gradient_rate) / (sqrt(variance * root) + epsilon), or without the
 /// denominator where not `adaptive`.
 template <class T>
-struct AdamStep {
-  T beta1, beta2, fresh1, fresh2, epsilon;
-  T mean_rate, gradient_rate, root;
+struct AdamStep : Moments<T> {
+  T mean_rate = 0, gradient_rate = 0, root = 0;
   bool adaptive = true;
   bool keep_largest = false;  ///< the largest variance so far is used (AMSGrad)
 };
 
 template <class T>
-struct LambStep {
-  T beta1, beta2, fresh1, fresh2, epsilon;
-  T mean_scale, root, weight_decay;
+struct LambStep : Moments<T> {
+  T mean_scale = 0, root = 0, weight_decay = 0;
 };
 
 /// Updates of n parameters; state is an array for each of the method's own (mean, variance, ...), 0 at first.

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <tapestry/models/training/optimizers/optimizer.hpp>
+#include <tapestry/models/training/optimizers/adam_family.hpp>
 
 namespace tapestry {
 
@@ -17,18 +17,13 @@ struct AdamOptions {
 /// Adam (Kingma and Ba 2015): m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; the step is
 /// rate m' / (sqrt(v') + epsilon), m' and v' being m / (1 - beta1^t) and v / (1 - beta2^t).
 template <class T>
-class Adam : public Optimizer<T> {
+class Adam : public AdamFamily<T> {
  public:
   /// @throws Error for options out of range
   explicit Adam(const ParameterGroups<T>& parameters, const AdamOptions& options = {});
 
  private:
-  using typename Optimizer<T>::Step;
-  using typename Optimizer<T>::Terms;
-  void prepare(const Step& step) override;
-  void update(T* parameter, const T* gradient, T* const* state, std::size_t n, const Terms& terms) const override;
-  AdamOptions options_;
-  detail::AdamStep<T> step_{};
+  void prepare(const typename Optimizer<T>::Step& step) override;
 };
 
 extern template class Adam<float>;

@@ -15,28 +15,16 @@ constexpr std::int64_t grain = 32768;
 
 template <class T>
 Lamb<T>::Lamb(const ParameterGroups<T>& parameters, const LambOptions& options)
-    : Optimizer<T>(parameters, {.name = "Lamb",
-                                .rate = options.rate,
-                                .weight_decay = options.weight_decay,
-                                .tensors = {{"mean"}, {"variance"}}}),
-      options_(options) {
-  this->check(options.beta1 >= 0 && options.beta1 < 1, "a beta1", options.beta1);
-  this->check(options.beta2 >= 0 && options.beta2 < 1, "a beta2", options.beta2);
-  this->check(options.epsilon > 0, "an epsilon", options.epsilon);
-}
+    : AdamFamily<T>(parameters, {.name = "Lamb", .rate = options.rate, .weight_decay = options.weight_decay},
+                    {options.beta1, options.beta2, options.epsilon}),
+      lamb_{this->step_} {}
 
 template <class T>
 void Lamb<T>::prepare(const Step& step) {
-  const double t = static_cast<double>(step.count);
   rate_ = step.rate;
-  step_ = {.beta1 = static_cast<T>(options_.beta1),
-           .beta2 = static_cast<T>(options_.beta2),
-           .fresh1 = static_cast<T>(1 - options_.beta1),
-           .fresh2 = static_cast<T>(1 - options_.beta2),
-           .epsilon = static_cast<T>(options_.epsilon),
-           .mean_scale = static_cast<T>(1 / (1 - std::pow(options_.beta1, t))),
-           .root = static_cast<T>(1 / (1 - std::pow(options_.beta2, t))),
-           .weight_decay = static_cast<T>(step.weight_decay)};
+  lamb_.mean_scale = static_cast<T>(1 / this->correction1(step));
+  lamb_.root = static_cast<T>(1 / this->correction2(step));
+  lamb_.weight_decay = static_cast<T>(step.weight_decay);
 }
 
 template <class T>
@@ -55,7 +43,7 @@ void Lamb<T>::update_all(T* parameter, const T* gradient, T* const* state, std::
   detail::parallel_for(n, grain, [&](std::int64_t begin, std::int64_t end, std::int64_t chunk) {
     T* const part[] = {state[0] + begin, state[1] + begin};
     kernels.lamb_direction(parameter + begin, gradient + begin, part, direction.data() + begin,
-                           static_cast<std::size_t>(end - begin), own, step_,
+                           static_cast<std::size_t>(end - begin), own, lamb_,
                            sums.data() + 2 * static_cast<std::size_t>(chunk));
   });
   double parameter_squares = 0, direction_squares = 0;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <tapestry/models/training/optimizers/optimizer.hpp>
+#include <tapestry/models/training/optimizers/adam_family.hpp>
 
 namespace tapestry {
 
@@ -15,7 +15,7 @@ struct LambOptions {
 /// LAMB, for large batches (You et al. 2020): with Adam's m' and v', d = m' / (sqrt(v') + epsilon) + weight_decay p;
 /// the step is rate |p| / |d| d with the norms of the whole parameter (rate d where one of them is 0).
 template <class T>
-class Lamb final : public Optimizer<T> {
+class Lamb final : public AdamFamily<T> {
  public:
   /// @throws Error for options out of range
   explicit Lamb(const ParameterGroups<T>& parameters, const LambOptions& options = {});
@@ -27,9 +27,8 @@ class Lamb final : public Optimizer<T> {
   void update(T* parameter, const T* gradient, T* const* state, std::size_t n, const Terms& terms) const override;
   void update_all(T* parameter, const T* gradient, T* const* state, std::int64_t n, const Terms& terms) const override;
   bool by_rows() const override { return false; }
-  LambOptions options_;
   double rate_ = 0;
-  detail::LambStep<T> step_{};
+  detail::LambStep<T> lamb_{};
 };
 
 extern template class Lamb<float>;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <tapestry/models/training/optimizers/optimizer.hpp>
+#include <tapestry/models/training/optimizers/adam_family.hpp>
 
 namespace tapestry {
 
@@ -17,18 +17,14 @@ struct NAdamOptions {
 /// Adam with Nesterov's momentum (Dozat 2016): with b_t = beta1 (1 - 0.96^(t decay) / 2), the step is
 /// rate (b_{t+1} m / (1 - b_1 ... b_{t+1}) + (1 - b_t) g / (1 - b_1 ... b_t)) / (sqrt(v / (1 - beta2^t)) + epsilon).
 template <class T>
-class NAdam : public Optimizer<T> {
+class NAdam : public AdamFamily<T> {
  public:
   /// @throws Error for options out of range
   explicit NAdam(const ParameterGroups<T>& parameters, const NAdamOptions& options = {});
 
  private:
-  using typename Optimizer<T>::Step;
-  using typename Optimizer<T>::Terms;
-  void prepare(const Step& step) override;
-  void update(T* parameter, const T* gradient, T* const* state, std::size_t n, const Terms& terms) const override;
-  NAdamOptions options_;
-  detail::AdamStep<T> step_{};
+  void prepare(const typename Optimizer<T>::Step& step) override;
+  double momentum_decay_;
   double product_ = 1;  ///< b_1 ... b_t at t = product_count_
   std::int64_t product_count_ = 0;
 };

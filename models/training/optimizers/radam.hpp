@@ -1,6 +1,6 @@
 #pragma once
 
-#include <tapestry/models/training/optimizers/optimizer.hpp>
+#include <tapestry/models/training/optimizers/adam_family.hpp>
 
 namespace tapestry {
 
@@ -16,18 +16,13 @@ struct RAdamOptions {
 /// Rectified Adam (Liu et al. 2020): with r = 2 / (1 - beta2) - 1 and r_t = r - 2 t beta2^t / (1 - beta2^t), the step
 /// is rate m' while r_t <= 4, and then Adam's times sqrt((r_t - 4) (r_t - 2) r / ((r - 4) (r - 2) r_t)).
 template <class T>
-class RAdam : public Optimizer<T> {
+class RAdam : public AdamFamily<T> {
  public:
   /// @throws Error for options out of range
   explicit RAdam(const ParameterGroups<T>& parameters, const RAdamOptions& options = {});
 
  private:
-  using typename Optimizer<T>::Step;
-  using typename Optimizer<T>::Terms;
-  void prepare(const Step& step) override;
-  void update(T* parameter, const T* gradient, T* const* state, std::size_t n, const Terms& terms) const override;
-  RAdamOptions options_;
-  detail::AdamStep<T> step_{};
+  void prepare(const typename Optimizer<T>::Step& step) override;
 };
 
 extern template class RAdam<float>;

@@ -1,44 +1,19 @@
 #include <cmath>
-#include <functional>
 #include <limits>
-#include <memory>
 #include <string>
 
 #include <doctest/doctest.h>
 
 #include <tapestry/autodiff/autodiff.hpp>
 #include <tapestry/models/training/optimizer.hpp>
+#include "models/training/optimizers/methods.hpp"
 
 using namespace tapestry;
 
 namespace {
 
-using Make = std::function<std::unique_ptr<Optimizer<double>>(const ParameterGroups<double>&)>;
-
-template <template <class> class Method, class Options>
-Make make(Options options) {
-  return [=](const ParameterGroups<double>& p) { return std::make_unique<Method<double>>(p, options); };
-}
-
-struct Named {
-  std::string name;
-  Make make;
-};
-
-std::vector<Named> all_methods() {
-  return {{"sgd", make<Sgd>(SgdOptions{.rate = 0.05})},
-          {"momentum", make<Sgd>(SgdOptions{.rate = 0.05, .momentum = 0.9})},
-          {"nesterov", make<Sgd>(SgdOptions{.rate = 0.05, .momentum = 0.9, .nesterov = true})},
-          {"adagrad", make<Adagrad>(AdagradOptions{.rate = 0.5})},
-          {"adadelta", make<Adadelta>(AdadeltaOptions{.rate = 5})},
-          {"rmsprop", make<Rmsprop>(RmspropOptions{.rate = 0.02, .momentum = 0.5, .centered = true})},
-          {"rprop", make<Rprop>(RpropOptions{})},
-          {"adam", make<Adam>(AdamOptions{.rate = 0.05})},
-          {"adamw", make<AdamW>(AdamWOptions{.rate = 0.05, .weight_decay = 0})},
-          {"amsgrad", make<AmsGrad>(AdamOptions{.rate = 0.05})},
-          {"nadam", make<NAdam>(NAdamOptions{.rate = 0.05})},
-          {"radam", make<RAdam>(RAdamOptions{.rate = 0.05})},
-          {"lamb", make<Lamb>(LambOptions{.rate = 0.02})}};
+std::vector<NamedMethod<double>> all_methods() {
+  return named_methods<double>();
 }
 
 // (x - target)' A (x - target) / 2 with eigenvalues between 0.5 and 4.
@@ -58,7 +33,7 @@ void descend(Optimizer<double>& optimizer, const Var<double>& x, int steps) {
 }  // namespace
 
 TEST_CASE("optimizer: every method finds the minimum of a quadratic") {
-  for (const Named& method : all_methods()) {
+  for (const NamedMethod<double>& method : all_methods()) {
     INFO(method.name);
     Var<double> x(Tensor<double>{3.0, 3.0, 3.0}, true);
     const auto optimizer = method.make({x});
@@ -72,7 +47,7 @@ TEST_CASE("optimizer: every method finds the minimum of a quadratic") {
 }
 
 TEST_CASE("optimizer: the state of every method is saved by names and goes on bit by bit") {
-  for (const Named& method : all_methods()) {
+  for (const NamedMethod<double>& method : all_methods()) {
     INFO(method.name);
     Var<double> x(Tensor<double>{3.0, 3.0, 3.0}, true), y(Tensor<double>{0.0, 0.0, 0.0}, true);
     const auto one = method.make({x});
@@ -157,7 +132,7 @@ TEST_CASE("optimizer: clipping by norm and by value, in the update and by hand")
 
 TEST_CASE("optimizer: rows of embeddings are updated lazily, as the dense update where it leaves other rows alone") {
   const Indices rows{3, 1, 3};
-  for (const Named& method : all_methods()) {
+  for (const NamedMethod<double>& method : all_methods()) {
     INFO(method.name);
     const std::string& name = method.name;
     const Tensor<double> start{{1.0, 2.0}, {3.0, 4.0}, {5.0, 6.0}, {7.0, 8.0}, {9.0, 10.0}};
@@ -186,7 +161,7 @@ TEST_CASE("optimizer: rows of embeddings are updated lazily, as the dense update
 }
 
 TEST_CASE("optimizer: SGD without momentum and Adagrad are the same lazily and densely, whatever rows come") {
-  for (const Named& method : all_methods()) {
+  for (const NamedMethod<double>& method : all_methods()) {
     if (method.name != "sgd" && method.name != "adagrad") continue;
     const Tensor<double> start{{1.0, 2.0}, {3.0, 4.0}, {5.0, 6.0}};
     Var<double> lazy{start, true}, dense{start, true};
