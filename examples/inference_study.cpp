@@ -39,12 +39,9 @@ void add(Scores& scores, const FactorGraph<double>& graph, const std::vector<Inf
     const InferenceResult<double> result = method(graph);
     Score& score = of(scores, method.name());
     score.seconds += static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC;
-    double difference = 0, entries = 0;
-    for (std::size_t g = 0; g < exact.variables.size(); ++g)
-      for (std::int64_t i = 0; i < exact.variables[g].size(); ++i, ++entries)
-        difference += std::abs(result.variables[g].data()[i] - exact.variables[g].data()[i]);
-    score.marginal += difference / entries;
-    score.partition += std::abs(result.log_partition.item() - exact.log_partition.item());
+    const InferenceQuality quality = inference_quality(graph, result, exact);
+    score.marginal += quality.mean_error;
+    score.partition += quality.log_partition_error;
     score.converged += result.converged;
     ++score.graphs;
   }

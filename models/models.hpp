@@ -2,6 +2,7 @@
 
 #include <tapestry/models/crf/chain_crf.hpp>
 #include <tapestry/models/crf/chain_tagger.hpp>
+#include <tapestry/models/crf/dense_crf.hpp>
 #include <tapestry/models/crf/graph_crf.hpp>
 #include <tapestry/models/crf/grid_crf.hpp>
 #include <tapestry/models/crf/grid_potentials.hpp>

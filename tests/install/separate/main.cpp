@@ -44,6 +44,24 @@ struct Network {
   Variable forward(const Variable& x) const { return scale.forward(first.forward(x)) * gain.value(); }
 };
 
+// A structure of one's own with a unary layer of one's own: a ring whose neighbours want to agree.
+struct Ring {
+  Network unary;
+  Variable agree{tapestry::Tensor<double>{0.5}, true};
+  explicit Ring(tapestry::Generator& generator) : unary(generator) {}
+  tapestry::FactorGraph<double> graph(const Variable& x) const {
+    tapestry::FactorGraph<double> graph;
+    const auto items = graph.add_variables("items", {x.extent(0)}, 3);
+    graph.add_unary("unary", items, unary.forward(x));
+    const auto ids = graph.ids(items);
+    const auto weight = tapestry::reshape(agree, tapestry::Shape{});
+    graph.add_potts("neighbours", tapestry::chain_edges(ids), weight);
+    graph.add_potts("ends", tapestry::IndexTensor{{ids(0), ids(ids.size() - 1)}}, weight);
+    return graph;
+  }
+  void members(tapestry::Members& m) { m("unary", unary)("agree", agree); }
+};
+
 void require(bool holds, const char* what) {
   if (!holds) throw tapestry::Error(what);
 }
@@ -77,6 +95,25 @@ void check_own_layer() {
   require(other.forward(x).tensor() == network.forward(x).tensor(), "saving");
 }
 
+// A structure of one's own learns through approximate inference, which is near the exact one.
+void check_own_structure() {
+  tapestry::Generator generator(3);
+  tapestry::GraphCrf<double, Ring> crf(Ring(generator), tapestry::BeliefPropagation{.iterations = 30});
+  const Variable x(generator.normal<double>({6, 2}));
+  const tapestry::Indices labels(tapestry::IndexTensor{0, 0, 1, 1, 2, 2});
+  tapestry::Adam<double> adam(tapestry::parameters<double>(crf), {.rate = 0.05});
+  const double before = crf.loss(x, labels).item();
+  for (int i = 0; i < 30; ++i) {
+    adam.zero_gradients();
+    crf.loss(x, labels).backward();
+    adam.step();
+  }
+  const double after = crf.loss(x, labels).item();
+  crf.method = tapestry::JunctionTree{};
+  require(after < 0.5 * before, "structure");
+  require(std::abs(crf.loss(x, labels).item() - after) < 0.2, "inference");
+}
+
 // Each way to write an operation passes the gradient check to second order.
 void check_own_operations() {
   const Variables inputs = {Variable(tapestry::Tensor<double>{0.5, -1.0, 2.0})};
@@ -103,6 +140,7 @@ int main() {
   std::cout << tapestry::configuration();
   check_own_operations();
   check_own_layer();
+  check_own_structure();
   Variable x(xt::xarray<double>({1.0, 2.0, 3.0}), true);
   tapestry::sum(x * tapestry::tanh(x)).backward();
   const auto gradient = x.gradient();

@@ -147,16 +147,19 @@ TEST_SUITE("slow") {
       INFO(width << " pixels: " << dom.substr(dom.find("data-seen"), 100));
       CHECK(contains(dom, "data-seen=\"picture 80 68 1 84 curves 2 labels true fits true\""));
     }
-    // What is on the screen: page, picture and both curves.
-    for (const bool dark : {false, true}) {
-      const std::string shot = folder.file("shot.png").string();
-      browse("--window-size=900,1200 --screenshot=" + shot + (dark ? " --blink-settings=preferredColorScheme=0" : ""),
-             "output");
-      const std::string bytes = folder.read("shot.png");
-      CHECK(count(bytes, dark ? Color{0x14, 0x17, 0x1b} : Color{255, 255, 255}) > 500000);
-      CHECK(count(bytes, {253, 231, 37}) == 1600);
-      CHECK(count(bytes, {0x00, 0x83, 0xc9}) > 300);
-      CHECK(count(bytes, {0xd5, 0x5e, 0x00}) > 300);
-    }
+    // What is on the screen, at the width of a phone and of a desktop: page, picture and both curves.
+    for (const int width : {500, 1400})
+      for (const bool dark : {false, true}) {
+        const std::string shot = folder.file("shot.png").string();
+        browse("--window-size=" + std::to_string(width) + ",1200 --screenshot=" + shot +
+                   (dark ? " --blink-settings=preferredColorScheme=0" : ""),
+               "output");
+        const std::string bytes = folder.read("shot.png");
+        INFO(width << (dark ? " dark" : " light"));
+        CHECK(count(bytes, dark ? Color{0x14, 0x17, 0x1b} : Color{255, 255, 255}) > width * 600);
+        CHECK(count(bytes, {253, 231, 37}) == 1600);
+        CHECK(count(bytes, {0x00, 0x83, 0xc9}) > 300);
+        CHECK(count(bytes, {0xd5, 0x5e, 0x00}) > 300);
+      }
   }
 }
