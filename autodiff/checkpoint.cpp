@@ -5,6 +5,7 @@
 
 #include <tapestry/autodiff/bundle.hpp>
 #include <tapestry/autodiff/captured_variables.hpp>
+#include <tapestry/autodiff/observer.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/sweep.hpp>
@@ -123,7 +124,7 @@ class Checkpoint final : public Operation<T> {
 
 template <class T>
 std::vector<Var<T>> checkpoint(const MultiFunction<T>& f, const std::vector<Var<T>>& inputs) {
-  if (!gradients_enabled()) return f(inputs);
+  if (!gradients_enabled() || detail::capturing()) return f(inputs);
   std::vector<Var<T>> all = inputs, results;
   {
     Tape scratch;

@@ -35,6 +35,7 @@ namespace detail {
 
 class Sweep;
 struct BackwardState;
+struct ElementwiseForm;
 template <class Context>
 auto& state_of(Context& context) noexcept {
   return context.state_;
@@ -83,6 +84,9 @@ class OperationBase {
   virtual bool takes_uniform_gradient() const { return false; }
   /// Whether the output is the memory of input 0 under another shape: nothing is computed or copied then.
   virtual bool shares_input() const { return false; }
+  /// Describes an operation that one of the elementwise kernels computes; captured programs run chains of them in one
+  /// pass. @return whether it is one
+  virtual bool elementwise_form(ElementwiseForm&) const { return false; }
 
   virtual void run_forward(const ForwardState& state) = 0;
   virtual void run_backward(BackwardState& state) = 0;

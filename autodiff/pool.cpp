@@ -67,6 +67,7 @@ struct Cache {
   char* slab_end;
   std::int64_t unflushed;
   std::int64_t cached;
+  std::uint64_t allocated;
   bool registered;
   bool ended;
 };
@@ -204,8 +205,13 @@ void* pool_allocate(std::size_t bytes) {
     ASAN_UNPOISON_MEMORY_REGION(block, size.bytes);
   }
   cache.unflushed += static_cast<std::int64_t>(size.bytes);
+  cache.allocated += size.bytes;
   if (cache.unflushed > flush_bytes || cache.ended) flush(cache);
   return block;
+}
+
+std::uint64_t thread_allocated_bytes() noexcept {
+  return local.allocated;
 }
 
 void pool_deallocate(void* p, std::size_t bytes) noexcept {

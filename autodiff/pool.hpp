@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace tapestry {
 
@@ -24,6 +25,9 @@ namespace detail {
 void* pool_allocate(std::size_t bytes);
 /// `bytes` as given to pool_allocate(); any thread may free.
 void pool_deallocate(void* block, std::size_t bytes) noexcept;
+
+/// All bytes that this thread has allocated so far.
+std::uint64_t thread_allocated_bytes() noexcept;
 
 /// The allocator of Tensor<T>.
 template <class T>

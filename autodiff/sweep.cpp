@@ -6,6 +6,7 @@
 
 #include <tapestry/autodiff/bundle.hpp>
 #include <tapestry/autodiff/kernels/elementwise.hpp>
+#include <tapestry/autodiff/observer.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/autodiff/threads.hpp>
@@ -66,12 +67,19 @@ void spread_uniform(DType type, std::int64_t n, StorageRef& gradient) {
   gradient = std::move(whole);
 }
 
-void scatter_rows(DType type, void* dense, const Shape& shape, const RowsPiece& piece) {
+void scatter_rows(DType type, void* dense, const Shape& shape, const Indices& rows, const void* values) {
   const std::int64_t row = shape[0] == 0 ? 0 : shape.elements() / shape[0];
   const std::size_t bytes = static_cast<std::size_t>(row) * element_size(type);
-  for (std::int64_t i = 0; i < piece.rows.size(); ++i)
-    accumulate(type, static_cast<char*>(dense) + static_cast<std::size_t>(piece.rows[i]) * bytes,
-               piece.values.as<const char>() + static_cast<std::size_t>(i) * bytes, row);
+  for (std::int64_t i = 0; i < rows.size(); ++i)
+    accumulate(type, static_cast<char*>(dense) + static_cast<std::size_t>(rows[i]) * bytes,
+               static_cast<const char*>(values) + static_cast<std::size_t>(i) * bytes, row);
+}
+
+void add_planned(PlannedGradient& place, const Node* node, const void* gradient) {
+  if (std::exchange(place.written, true))
+    accumulate(node->dtype, place.data, gradient, node->elements());
+  else
+    std::memcpy(place.data, gradient, node->bytes());
 }
 
 Sweep::~Sweep() {
@@ -263,6 +271,7 @@ void Sweep::process(Node* node) {
     deliver_output(node);
   } else {
     check_versions(node);
+    const Observed observed(*node->operation, node);
     if (options_.create_graph) {
       VjpState state{this, node, NodeRef(std::exchange(node->pending_variable, nullptr))};
       node->operation->run_vjp(state);
@@ -390,6 +399,7 @@ std::vector<NodeRef> gradients(std::span<Node* const> roots, std::span<const Nod
   for (const Node* root : roots)
     if (root->recorded && (tape == nullptr || root->tape == &Tape::current())) tape = root->tape;
   std::vector<NodeRef> results;
+  options.create_graph |= capturing();
   Sweep sweep(tape, options);
   sweep.set_targets(roots, targets);
   for (std::size_t i = 0; i < roots.size(); ++i)

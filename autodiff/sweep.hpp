@@ -18,7 +18,10 @@ StorageRef zero_storage(std::size_t bytes);
 /// Turns the gradient of a node into an array, if it is one element that stands for all.
 void spread_uniform(DType type, std::int64_t n, StorageRef& gradient);
 /// Adds rows [rows, row elements] into a dense array.
-void scatter_rows(DType type, void* dense, const Shape& shape, const RowsPiece& piece);
+void scatter_rows(DType type, void* dense, const Shape& shape, const Indices& rows, const void* values);
+inline void scatter_rows(DType type, void* dense, const Shape& shape, const RowsPiece& piece) {
+  scatter_rows(type, dense, shape, piece.rows, piece.values->data);
+}
 
 struct SweepOptions {
   bool retain_graph = false;
@@ -105,10 +108,20 @@ class Sweep {
 std::vector<NodeRef> gradients(std::span<Node* const> roots, std::span<const NodeRef> seeds,
                                std::span<Node* const> targets, SweepOptions options);
 
+/// Memory that a captured program has set aside for an input's gradient.
+struct PlannedGradient {
+  void* data = nullptr;  ///< null where the gradient is not asked for
+  bool written = false;  ///< holds something that is to be added to
+};
+
+/// Writes or adds a whole gradient, which has the node's type and size.
+void add_planned(PlannedGradient& place, const Node* node, const void* gradient);
+
 struct BackwardState {
   Sweep& sweep;
   Node* node;
-  StorageRef gradient;  ///< may be uniform where the operation takes that
+  StorageRef gradient;                        ///< may be uniform where the operation takes that
+  PlannedGradient* const* planned = nullptr;  ///< one for each input, instead of the sweep
 };
 
 /// Where vjp() delivers: to a sweep, or for forward mode to an array with a place for each input.

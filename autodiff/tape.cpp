@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <tapestry/autodiff/node.hpp>
+#include <tapestry/autodiff/observer.hpp>
 #include <tapestry/autodiff/operation.hpp>
 
 namespace tapestry {
@@ -17,6 +18,7 @@ struct ThreadState {
   bool gradients = true;
   bool anomaly = false;
   std::uint32_t scope = 0;
+  detail::Observer* observer = nullptr;
 };
 constinit thread_local ThreadState state{};
 
@@ -145,6 +147,13 @@ namespace detail {
 
 bool anomaly_detection() noexcept {
   return state.anomaly;
+}
+Observer* observer() noexcept {
+  return state.observer;
+}
+UseObserver::UseObserver(Observer* observer) noexcept : previous_(std::exchange(state.observer, observer)) {}
+UseObserver::~UseObserver() {
+  state.observer = previous_;
 }
 std::uint32_t current_scope() noexcept {
   return state.scope;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include <tapestry/autodiff/gradient.hpp>
+#include <tapestry/autodiff/observer.hpp>
 #include <tapestry/autodiff/sweep.hpp>
 #include <tapestry/autodiff/tape.hpp>
 
@@ -71,14 +72,21 @@ detail::Node& Var<T>::checked() const {
 }
 
 template <class T>
+detail::Node& Var<T>::readable() const {
+  detail::Node& node = checked();
+  if (detail::Observer* observer = detail::observer()) observer->touched(&node);
+  return node;
+}
+
+template <class T>
 TensorView<const T> Var<T>::value() const {
-  const detail::Node& node = checked();
+  const detail::Node& node = readable();
   return detail::adapt<const T>(node.data<const T>(), node.shape, detail::StorageRef::share(node.value));
 }
 
 template <class T>
 Tensor<T> Var<T>::tensor() const {
-  const detail::Node& node = checked();
+  const detail::Node& node = readable();
   Tensor<T> out = empty_tensor<T>(node.shape);
   std::copy_n(node.data<const T>(), node.elements(), out.data());
   return out;
@@ -92,7 +100,7 @@ T Var<T>::item() const {
 
 template <class T>
 T* Var<T>::mutable_data() {
-  detail::Node& node = checked();
+  detail::Node& node = readable();
   if (node.recorded)
     fail<GraphError>("mutable_value", "the result of a recorded operation can't be changed; detach() it");
   ++node.value->version;
@@ -203,6 +211,8 @@ void Var<T>::backward(BackwardOptions options) const {
 template <class T>
 void Var<T>::backward_from(const Tensor<T>& seed, BackwardOptions options) const {
   detail::Node& node = checked();
+  if (detail::capturing())
+    fail<GraphError>("backward", "can't be called in a function that is captured: return the result of grad()");
   if (shape_of(seed) != node.shape)
     fail<ShapeError>("backward", "seed of shape ", shape_of(seed), " for a variable of shape ", node.shape);
   if (!node.requires_grad)
@@ -218,7 +228,9 @@ void Var<T>::backward_from(const Tensor<T>& seed, BackwardOptions options) const
 template <class T>
 Var<T> Var<T>::detach() const {
   const detail::Node& node = checked();
-  return Var(detail::make_leaf(node.dtype, node.shape, detail::StorageRef::share(node.value), false));
+  Var out(detail::make_leaf(node.dtype, node.shape, detail::StorageRef::share(node.value), false));
+  if (detail::Observer* observer = detail::observer()) observer->renamed(&node, out.node());
+  return out;
 }
 
 template class Var<float>;

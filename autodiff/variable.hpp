@@ -88,7 +88,7 @@ class Var {
   TensorView<const T> value() const;
   /// A copy of the value.
   Tensor<T> tensor() const;
-  const T* data() const { return checked().template data<T>(); }
+  const T* data() const { return readable().template data<T>(); }
   /// The only element. @throws ShapeError if there are several
   T item() const;
   /// The value for a change in place: a backward pass that still needs the old value will say so.
@@ -133,6 +133,8 @@ class Var {
  private:
   void backward_from(const Tensor<T>& seed, BackwardOptions options) const;
   detail::Node& checked() const;
+  /// The node, where a capture does not forbid to read its value.
+  detail::Node& readable() const;
   detail::NodeRef node_;
 };
 

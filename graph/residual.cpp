@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include <tapestry/autodiff/observer.hpp>
+
 namespace tapestry::detail {
 namespace {
 
@@ -20,6 +22,8 @@ double largest(const T* a, const T* b, std::int64_t n) {
 }  // namespace
 
 double largest_change(std::string_view operation, const Nodes& from, const Nodes& to) {
+  if (capturing())
+    fail<GraphError>(operation, "whether to stop depends on values, which a captured program can't: fix the steps");
   double worst = 0;
   for (std::size_t i = 0; i < from.size(); ++i) {
     const Node &a = *from[i].get(), &b = *to[i].get();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <tapestry/autodiff/elementwise_form.hpp>
 #include <tapestry/autodiff/ops/broadcast_plan.hpp>
 #include <tapestry/autodiff/ops/gradient_runs.hpp>
 #include <tapestry/autodiff/threads.hpp>
@@ -23,6 +24,10 @@ class BinaryOperation final : public Operation<T> {
   }
   std::uint32_t needs() const override { return rule_.needs; }
   Linearity linearity() const override { return rule_.linearity; }
+  bool elementwise_form(ElementwiseForm& form) const override {
+    form = {ElementwiseForm::Kind::binary, index()};
+    return true;
+  }
 
   bool takes_uniform_gradient() const override { return true; }
 

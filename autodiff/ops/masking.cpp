@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include <tapestry/autodiff/elementwise_form.hpp>
 #include <tapestry/autodiff/ops/binary_operation.hpp>
 #include <tapestry/autodiff/ops/broadcast_plan.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
@@ -50,6 +51,10 @@ class Where final : public Operation<T> {
     return broadcast("where", in[0], broadcast("where", in[1], in[2]));
   }
   std::uint32_t needs() const override { return Needs::input(0); }
+  bool elementwise_form(ElementwiseForm& form) const override {
+    form.kind = ElementwiseForm::Kind::select;
+    return true;
+  }
   void forward(Forward<T>& c) override {
     const auto a = c.input(1), b = c.input(2);
     const auto y = c.output();

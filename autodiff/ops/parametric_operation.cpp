@@ -1,5 +1,6 @@
 #include <tapestry/autodiff/ops/parametric_operation.hpp>
 
+#include <tapestry/autodiff/elementwise_form.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
 namespace tapestry::detail {
@@ -17,6 +18,11 @@ class ParametricOperation final : public Operation<T> {
   Shape shape(const Shapes& in, int) const override { return in[0]; }
   std::uint32_t needs() const override { return Needs::input(0); }
   Linearity linearity() const override { return Linearity::elementwise; }
+  bool elementwise_form(ElementwiseForm& form) const override {
+    form = {ElementwiseForm::Kind::parametric, static_cast<int>(rule_.kernel), static_cast<double>(p_),
+            static_cast<double>(q_)};
+    return true;
+  }
 
   void forward(Forward<T>& c) override {
     const auto kernel = kernels<ElementwiseKernels<T>>().parametric[static_cast<int>(rule_.kernel)];

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <tapestry/autodiff/elementwise_form.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 
@@ -44,6 +45,10 @@ class BroadcastTo final : public Operation<T> {
   }
   std::uint32_t needs() const override { return Needs::nothing; }
   Linearity linearity() const override { return Linearity::linear; }
+  bool elementwise_form(ElementwiseForm& form) const override {
+    form.kind = ElementwiseForm::Kind::broadcast;
+    return true;
+  }
   void forward(Forward<T>& c) override {
     broadcast_copy(c.input(0).data, c.input(0).shape, c.output().data, target_, false);
   }

@@ -1,5 +1,6 @@
 #include <tapestry/autodiff/ops/unary_operation.hpp>
 
+#include <tapestry/autodiff/elementwise_form.hpp>
 #include <tapestry/autodiff/ops/gradient_runs.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
@@ -18,6 +19,10 @@ class UnaryOperation final : public Operation<T> {
   Shape shape(const Shapes& in, int) const override { return in[0]; }
   std::uint32_t needs() const override { return rule_.needs; }
   Linearity linearity() const override { return Linearity::elementwise; }
+  bool elementwise_form(ElementwiseForm& form) const override {
+    form = {ElementwiseForm::Kind::unary, index()};
+    return true;
+  }
 
   bool takes_uniform_gradient() const override { return true; }
 
