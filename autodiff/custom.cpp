@@ -103,7 +103,9 @@ class Custom final : public Operation<T> {
 template <class T>
 std::vector<Var<T>> apply_custom(ErasedCustom<T> operation, const std::vector<Var<T>>& inputs) {
   TensorViews<T> views;
-  for (const Var<T>& x : inputs) views.push_back(x.value());
+  for (const Var<T>& x : inputs)
+    views.push_back(detail::adapt<const T>(x.reference()->template data<const T>(), x.shape(),
+                                           StorageRef::share(x.node()->value)));
   std::vector<Tensor<T>> first = operation.forward(views);
   return apply_all<T>(std::make_unique<Custom<T>>(std::move(operation), std::move(first)), inputs);
 }

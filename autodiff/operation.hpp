@@ -84,6 +84,8 @@ class OperationBase {
   virtual bool takes_uniform_gradient() const { return false; }
   /// Whether the output is the memory of input 0 under another shape: nothing is computed or copied then.
   virtual bool shares_input() const { return false; }
+  /// Whether each evaluation gives another result: captured programs then evaluate it in every run.
+  virtual bool random() const { return false; }
   /// Describes an operation that one of the elementwise kernels computes; captured programs run chains of them in one
   /// pass. @return whether it is one
   virtual bool elementwise_form(ElementwiseForm&) const { return false; }

@@ -41,7 +41,7 @@ Var<float> log_marginals(const Run& run, const GridPotentials<float>& potentials
 }
 
 void train(Run& run, const LabelledImages& data, const LabelledImages& test, const Settings& settings,
-           const Program& program) {
+           const ExampleProgram& program) {
   Generator start(program.seed + 2);
   run.crf = std::make_unique<Crf>(PixelNetwork(data.channels(), data.states, start), data.states,
                                   GridCrfOptions{.inference = run.inference, .loss = run.loss});
@@ -92,7 +92,7 @@ void train(Run& run, const LabelledImages& data, const LabelledImages& test, con
 
 void write_report(const std::vector<Run>& runs, const std::vector<std::string>& header,
                   const std::vector<std::vector<std::string>>& rows, const LabelledImages& test,
-                  const Program& program) {
+                  const ExampleProgram& program) {
   const NoGradients off;
   Report report("Denoising binarised MNIST with a grid CRF");
   report.heading("Results").table(header, rows);
@@ -144,7 +144,7 @@ void write_report(const std::vector<Run>& runs, const std::vector<std::string>& 
 }
 
 int run_all(int argc, char** argv) {
-  Program program;
+  ExampleProgram program;
   Settings settings;
   std::string data = default_data_folder();
   Options options("Trains grid CRFs to denoise digits, by several losses, unrolled lengths, and an implicit gradient.");

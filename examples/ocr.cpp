@@ -202,7 +202,7 @@ void measure(Entry& entry, const LetterWords& data, const std::vector<std::int64
 }
 
 void train_entry(Entry& entry, const LetterWords& data, const std::vector<std::int64_t>& training,
-                 const std::vector<std::int64_t>& test, const Settings& settings, const Program& program) {
+                 const std::vector<std::int64_t>& test, const Settings& settings, const ExampleProgram& program) {
   Generator start(program.seed);
   entry.model.emplace(entry.convolutional, settings.dropout, start);
   WordModel& model = *entry.model;
@@ -272,7 +272,7 @@ Picture word_picture(const LetterWords& data, std::int64_t word) {
 
 void write_report(const std::vector<Entry>& entries, const std::vector<std::vector<std::string>>& rows,
                   const std::vector<std::string>& header, const LetterWords& data,
-                  const std::vector<std::int64_t>& test, const Settings& settings, const Program& program) {
+                  const std::vector<std::int64_t>& test, const Settings& settings, const ExampleProgram& program) {
   const NoGradients off;
   Report report("Handwritten words");
   report.heading("Results").table(header, rows);
@@ -321,7 +321,7 @@ void write_report(const std::vector<Entry>& entries, const std::vector<std::vect
 }
 
 int run(int argc, char** argv) {
-  Program program;
+  ExampleProgram program;
   Settings settings;
   std::string data_folder = default_data_folder(), file;
   Options options("Reads handwritten words, letter by letter and by chain CRFs.");

@@ -16,21 +16,21 @@
 #include "options.hpp"
 
 /// What the programs that train have in common: --seed, --threads, --minutes, --report, and how they end.
-class Program {
+class ExampleProgram {
  public:
   std::uint64_t seed = 1;
   int threads = 0;
   double minutes = 0;
   std::string report, checkpoint;
 
-  Program& add_options(Options& options) {
+  ExampleProgram& add_options(Options& options) {
     options.number("--seed", seed, "of all random numbers")
         .number("--threads", threads, "0: TAPESTRY_THREADS, or all cores")
         .number("--minutes", minutes, "stop training after so long; 0: no limit")
         .text("--report", report, "folder to write a report to: HTML, PNG and JSON");
     return *this;
   }
-  Program& add_checkpoint(Options& options) {
+  ExampleProgram& add_checkpoint(Options& options) {
     options.text("--checkpoint", checkpoint, "folder to save to after each epoch, and to resume from");
     return *this;
   }

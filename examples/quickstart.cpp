@@ -47,7 +47,7 @@ double error_of(const IndexTensor& guess, const IndexTensor& truth) {
 }
 
 void train(Model& model, const LabelledImages& data, const LabelledImages& test, const Settings& settings,
-           const Program& program) {
+           const ExampleProgram& program) {
   const LabelledImages examples = model.exact ? data.strips(settings.strip) : data;
   const std::int64_t batch = model.exact ? settings.batch * (data.height() / settings.strip) : settings.batch;
   Generator random(program.seed + 1);
@@ -169,7 +169,7 @@ Picture potentials_picture(const Crf& crf) {
 }
 
 void write_report(const std::vector<Model>& models, const LabelledImages& test, const LabelledImages& strips,
-                  const Settings& settings, const Program& program) {
+                  const Settings& settings, const ExampleProgram& program) {
   const NoGradients off;
   const std::int64_t shown = std::min<std::int64_t>(6, test.size());
   std::vector<std::int64_t> first;
@@ -248,7 +248,7 @@ void write_report(const std::vector<Model>& models, const LabelledImages& test, 
 }
 
 int run(int argc, char** argv) {
-  Program program;
+  ExampleProgram program;
   program.report = "quickstart-report";
   Settings settings;
   std::string data;

@@ -9,6 +9,8 @@
 #include <tapestry/graph/initializers.hpp>
 #include <tapestry/graph/module.hpp>
 #include <tapestry/graph/profile.hpp>
+#include <tapestry/graph/program/program.hpp>
+#include <tapestry/graph/program/saving.hpp>
 #include <tapestry/graph/safetensors.hpp>
 #include <tapestry/graph/saving.hpp>
 #include <tapestry/graph/unroll.hpp>

@@ -8,6 +8,7 @@
 #include <tapestry/autodiff/ops/losses.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/ops/softmax.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace {
@@ -56,12 +57,28 @@ Shape column_of(const Shape& rows) {
 /// -sum_k q_k log p_k for p = softmax(x), with q_k = w_k ((1 - smoothing) [k is the label] + smoothing / classes), and
 /// q = 0 for an ignored label.
 template <class T>
-class CrossEntropy final : public Operation<T> {
+class CrossEntropy final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
   CrossEntropy(const Indices& labels, const CrossEntropyOptions<T>& options)
       : labels_(labels), options_(options), smoothing_(static_cast<T>(options.smoothing)) {}
+  explicit CrossEntropy(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override {
+    std::int64_t ignored = options_.ignored_label.value_or(0);
+    bool ignores = options_.ignored_label.has_value(), weighted = options_.class_weights.has_value();
+    std::vector<T> weights;
+    if (weighted) weights.assign(options_.class_weights->begin(), options_.class_weights->end());
+    a(labels_), a(options_.reduction), a(options_.smoothing), a(ignores), a(ignored), a(weights), a(weighted);
+    Attributes::require(options_.reduction >= Reduction::none && options_.reduction <= Reduction::sum &&
+                        options_.smoothing >= 0 && options_.smoothing <= 1);
+    if (!a.reading()) return;
+    smoothing_ = static_cast<T>(options_.smoothing);
+    if (ignores) options_.ignored_label = ignored;
+    if (!weighted) return;
+    options_.class_weights = empty_tensor<T>({static_cast<std::int64_t>(weights.size())});
+    std::copy(weights.begin(), weights.end(), options_.class_weights->begin());
+  }
   std::string_view name() const override { return "cross_entropy"; }
   Shape shape(const Shapes& in, int) const override {
     const Shape& x = in[0];
@@ -184,15 +201,20 @@ class CrossEntropy final : public Operation<T> {
 
 /// -sum_k t_k log p_k for p = softmax(x); of t_k = 0 nothing.
 template <class T>
-class SoftCrossEntropy final : public Operation<T> {
+class SoftCrossEntropy final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
   static constexpr std::string_view name_ = "cross_entropy_with_probabilities";
 
  public:
   explicit SoftCrossEntropy(Reduction reduction) : reduction_(reduction) {}
+  explicit SoftCrossEntropy(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override {
+    a(reduction_);
+    Attributes::require(reduction_ >= Reduction::none && reduction_ <= Reduction::sum);
+  }
   std::string_view name() const override { return name_; }
   Shape shape(const Shapes& in, int) const override {
-    if (in[0].rank() == 0 || in[0] != in[1])
+    if (in.size() != 2 || in[0].rank() == 0 || in[0] != in[1])
       fail<ShapeError>(name_, "targets of shape ", in[1], " for scores of shape ", in[0]);
     return detail::reduced_shape(name_, without_last(in[0]), reduction_);
   }
@@ -263,6 +285,13 @@ class SoftCrossEntropy final : public Operation<T> {
 };
 
 }  // namespace
+
+void detail::register_cross_entropy() {
+  register_operation<CrossEntropy<float>>("cross_entropy");
+  register_operation<CrossEntropy<double>>("cross_entropy");
+  register_operation<SoftCrossEntropy<float>>("cross_entropy_with_probabilities");
+  register_operation<SoftCrossEntropy<double>>("cross_entropy_with_probabilities");
+}
 
 template <class T>
 Var<T> cross_entropy(const Var<T>& logits, const Indices& labels, Reduction reduction) {

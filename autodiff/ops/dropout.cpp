@@ -71,6 +71,7 @@ class Dropout final : public Operation<T> {
   std::string_view name() const override { return "dropout"; }
   Shape shape(const Shapes& in, int) const override { return in[0]; }
   std::uint32_t needs() const override { return Needs::nothing; }
+  bool random() const override { return true; }
 
   void forward(Forward<T>& c) override {
     const Int n = c.output().size();

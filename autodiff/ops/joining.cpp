@@ -3,6 +3,7 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/slicing.hpp>
 #include <tapestry/autodiff/ops/strided_copy.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace detail {
@@ -25,12 +26,18 @@ void copy_rows(const T* x, std::int64_t stride_x, T* y, std::int64_t stride_y, s
 }
 
 template <class T>
-class Concatenate final : public Operation<T> {
+class Concatenate final : public Operation<T>, public SavedOperation {
  public:
   explicit Concatenate(int axis, bool stacked) : axis_(axis), stacked_(stacked) {}
+  explicit Concatenate(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override {
+    a(axis_), a(stacked_);
+    Attributes::require(axis_ >= 0);
+  }
   std::string_view name() const override { return stacked_ ? "stack" : "concatenate"; }
   Shape shape(const Shapes& in, int) const override {
     Shape out = in[0];
+    if (axis_ >= out.rank() + (stacked_ ? 1 : 0)) fail<ShapeError>(name(), "there is no axis ", axis_, " in ", out);
     if (stacked_) out.insert(axis_, in.size());
     for (int i = 1; i < in.size(); ++i) {
       bool fits = in[i].rank() == in[0].rank();
@@ -121,6 +128,14 @@ Var<T> joined(const std::vector<Var<T>>& parts, int axis, bool stacked) {
 }
 
 }  // namespace
+
+void register_joining() {
+  register_operation<Concatenate<float>>("concatenate");
+  register_operation<Concatenate<double>>("concatenate");
+  register_operation<Concatenate<float>>("stack");
+  register_operation<Concatenate<double>>("stack");
+}
+
 }  // namespace detail
 
 template <class T>

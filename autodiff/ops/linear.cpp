@@ -9,6 +9,7 @@
 #include <tapestry/autodiff/ops/elementary.hpp>
 #include <tapestry/autodiff/ops/matmul.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
 namespace tapestry {
@@ -39,14 +40,20 @@ const detail::ElementwiseKernels<T>& table() {
 // The derivative of every activation follows from its value: the sum before it is not kept. Without a bias there are
 // two inputs.
 template <class T>
-class Linear final : public Operation<T> {
+class Linear final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
   explicit Linear(Activation activation) : activation_(activation) {}
+  explicit Linear(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override {
+    a(activation_);
+    Attributes::require(activation_ >= Activation::none && activation_ <= Activation::softplus);
+  }
 
   std::string_view name() const override { return "linear"; }
   Shape shape(const Shapes& in, int) const override {
+    if (in.size() < 2) fail<ShapeError>("linear", "takes two or three inputs");
     const Shape &x = in[0], &w = in[1];
     if (x.rank() < 1 || w.rank() != 2 || x.back() != w[0])
       fail<ShapeError>("linear", "inner dimensions differ: ", x, " x ", w);
@@ -195,6 +202,11 @@ class Linear final : public Operation<T> {
 };
 
 }  // namespace
+
+void detail::register_linear() {
+  register_operation<Linear<float>>("linear");
+  register_operation<Linear<double>>("linear");
+}
 
 template <class T>
 Var<T> linear(const Var<T>& x, const Var<T>& weight, const Var<T>& bias, Activation activation) {

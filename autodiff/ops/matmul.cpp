@@ -3,6 +3,7 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/batched_product.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace {
@@ -23,7 +24,7 @@ Shape matrices(Shape batch, std::int64_t rows, std::int64_t columns) {
 
 // The products of two arrays of rank >= 2, summed over some axes of the batch where `result` is given.
 template <class T>
-class MatMul final : public Operation<T> {
+class MatMul final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
@@ -31,8 +32,14 @@ class MatMul final : public Operation<T> {
   MatMul(bool trans_a, bool trans_b, const Shape& result)
       : trans_a_(trans_a), trans_b_(trans_b), summed_(true), result_(result) {}
 
+  explicit MatMul(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { a(trans_a_), a(trans_b_), a(summed_), a(result_); }
+
   std::string_view name() const override { return "matmul"; }
   Shape shape(const Shapes& in, int) const override {
+    if (in.size() != 2 || in[0].rank() < 2 || in[1].rank() < 2 || (summed_ && result_.rank() < 2) ||
+        in[0][in[0].rank() - (trans_a_ ? 2 : 1)] != in[1][in[1].rank() - (trans_b_ ? 1 : 2)])
+      fail<ShapeError>("matmul", in[0], " does not fit");
     const Shape batch = broadcast("matmul", batch_of(in[0]), batch_of(in[1]));
     const ProductSize s = size(in[0], in[1]);
     return matrices(summed_ ? batch_of(result_) : batch, s.m, s.n);
@@ -124,6 +131,11 @@ void check(const Var<T>& a, const Var<T>& b, MatmulOptions options) {
 }
 
 }  // namespace
+
+void detail::register_products() {
+  register_operation<MatMul<float>>("matmul");
+  register_operation<MatMul<double>>("matmul");
+}
 
 template <class T>
 Var<T> matmul(const Var<T>& a, const Var<T>& b, MatmulOptions options) {

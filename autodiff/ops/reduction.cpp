@@ -5,14 +5,17 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace detail {
 namespace {
 
 template <class T>
-class Sum final : public Operation<T> {
+class Sum final : public Operation<T>, public SavedOperation {
  public:
+  explicit Sum(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { a(summed_), a(keep_dims_); }
   explicit Sum(std::array<bool, Shape::max_rank> summed, bool keep_dims) : summed_(summed), keep_dims_(keep_dims) {}
   std::string_view name() const override { return "sum"; }
   Shape shape(const Shapes& in, int) const override { return reduced_shape(in[0], summed_, keep_dims_); }
@@ -38,8 +41,10 @@ class Sum final : public Operation<T> {
 };
 
 template <class T>
-class SumTo final : public Operation<T> {
+class SumTo final : public Operation<T>, public SavedOperation {
  public:
+  explicit SumTo(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { a(target_); }
   explicit SumTo(const Shape& target) : target_(target) {}
   std::string_view name() const override { return "sum_to"; }
   Shape shape(const Shapes& in, int) const override {
@@ -64,6 +69,14 @@ class SumTo final : public Operation<T> {
 };
 
 }  // namespace
+
+void register_reductions() {
+  register_operation<Sum<float>>("sum");
+  register_operation<Sum<double>>("sum");
+  register_operation<SumTo<float>>("sum_to");
+  register_operation<SumTo<double>>("sum_to");
+}
+
 }  // namespace detail
 
 template <class T>

@@ -5,6 +5,7 @@
 #include <tapestry/autodiff/elementwise_form.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace detail {
@@ -12,8 +13,10 @@ namespace detail {
 namespace {
 
 template <class T>
-class Reshape final : public Operation<T> {
+class Reshape final : public Operation<T>, public SavedOperation {
  public:
+  explicit Reshape(Attributes& a) { a(target_); }
+  void attributes(Attributes& a) override { a(target_); }
   explicit Reshape(const Shape& target) : target_(target) {}
   std::string_view name() const override { return "reshape"; }
   Shape shape(const Shapes& in, int) const override {
@@ -34,8 +37,10 @@ class Reshape final : public Operation<T> {
 };
 
 template <class T>
-class BroadcastTo final : public Operation<T> {
+class BroadcastTo final : public Operation<T>, public SavedOperation {
  public:
+  explicit BroadcastTo(Attributes& a) { a(target_); }
+  void attributes(Attributes& a) override { a(target_); }
   explicit BroadcastTo(const Shape& target) : target_(target) {}
   std::string_view name() const override { return "broadcast_to"; }
   Shape shape(const Shapes& in, int) const override {
@@ -60,6 +65,14 @@ class BroadcastTo final : public Operation<T> {
 };
 
 }  // namespace
+
+void register_shaping() {
+  register_operation<Reshape<float>>("reshape");
+  register_operation<Reshape<double>>("reshape");
+  register_operation<BroadcastTo<float>>("broadcast_to");
+  register_operation<BroadcastTo<double>>("broadcast_to");
+}
+
 }  // namespace detail
 
 template <class T>

@@ -9,6 +9,7 @@
 #include <tapestry/autodiff/ops/broadcast_plan.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace detail {
@@ -78,11 +79,19 @@ class LogSumExp final : public AxisReduction<T> {
 };
 
 template <class T>
-class Softmax final : public Operation<T> {
+class Softmax final : public Operation<T>, public SavedOperation {
  public:
+  explicit Softmax(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override {
+    a(axis_), a(logarithm_);
+    Attributes::require(axis_ >= 0);
+  }
   Softmax(int axis, bool logarithm) : axis_(axis), logarithm_(logarithm) {}
   std::string_view name() const override { return logarithm_ ? "log_softmax" : "softmax"; }
-  Shape shape(const Shapes& in, int) const override { return in[0]; }
+  Shape shape(const Shapes& in, int) const override {
+    if (axis_ >= in[0].rank()) fail<ShapeError>(name(), "there is no axis ", axis_, " in shape ", in[0]);
+    return in[0];
+  }
   std::uint32_t needs() const override { return Needs::output; }
   void forward(Forward<T>& c) override {
     const auto x = c.input(0);
@@ -122,6 +131,13 @@ class Softmax final : public Operation<T> {
 };
 
 }  // namespace
+
+void register_softmax() {
+  register_operation<Softmax<float>>("softmax");
+  register_operation<Softmax<double>>("softmax");
+  register_operation<Softmax<float>>("log_softmax");
+  register_operation<Softmax<double>>("log_softmax");
+}
 
 template <class T>
 Var<T> exp_difference(const Var<T>& x, const Var<T>& y) {

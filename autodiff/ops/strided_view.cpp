@@ -1,16 +1,48 @@
 #include <tapestry/autodiff/ops/strided_view.hpp>
 
 #include <algorithm>
+#include <cstdlib>
+
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry::detail {
 namespace {
 
+// Operations that are views, and those that are places.
+constexpr std::string_view view_names[] = {"slice", "select", "split", "flip", "transpose", "swap_axes", "diagonal"};
+constexpr std::string_view place_names[] = {"pad", "diag_embed"};
+
+template <std::size_t n>
+void exchange(Attributes& a, View& view, const std::string_view (&names)[n]) {
+  auto name = static_cast<std::size_t>(std::find(names, names + n, view.name) - names);
+  if (!a.reading() && name == n) fail<GraphError>("save_program", "the gradient of ", view.name, " can't be saved");
+  a(name), a(view.whole), a(view.part), a(view.offset), a(view.strides);
+  if (!a.reading()) return;
+  Attributes::require(name < n);
+  view.name = names[name];
+  if (view.part.elements() == 0) return;
+  std::int64_t low = view.offset, high = view.offset;
+  for (int i = 0; i < view.part.rank(); ++i) {
+    constexpr std::int64_t most = std::int64_t{1} << 48;
+    const std::int64_t stride = view.strides[static_cast<std::size_t>(i)];
+    Attributes::require(std::abs(stride) <= most && std::abs(low) <= most && std::abs(high) <= most);
+    Attributes::require(view.part[i] == 1 || std::abs(stride) <= most / view.part[i]);
+    (stride < 0 ? low : high) += stride * (view.part[i] - 1);
+  }
+  Attributes::require(low >= 0 && high < view.whole.elements());
+}
+
 template <class T>
-class ViewOperation final : public Operation<T> {
+class ViewOperation final : public Operation<T>, public SavedOperation {
  public:
+  explicit ViewOperation(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { exchange(a, view_, view_names); }
   explicit ViewOperation(const View& view) : view_(view) {}
   std::string_view name() const override { return view_.name; }
-  Shape shape(const Shapes&, int) const override { return view_.part; }
+  Shape shape(const Shapes& in, int) const override {
+    if (in[0] != view_.whole) fail<ShapeError>(name(), "of a tensor of shape ", in[0], ", made for ", view_.whole);
+    return view_.part;
+  }
   std::uint32_t needs() const override { return Needs::nothing; }
   Linearity linearity() const override { return Linearity::linear; }
   void forward(Forward<T>& c) override {
@@ -36,11 +68,16 @@ class ViewOperation final : public Operation<T> {
 };
 
 template <class T>
-class PlaceOperation final : public Operation<T> {
+class PlaceOperation final : public Operation<T>, public SavedOperation {
  public:
+  explicit PlaceOperation(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { exchange(a, view_, place_names), a(fill_); }
   PlaceOperation(const View& view, T fill) : view_(view), fill_(fill) {}
   std::string_view name() const override { return view_.name; }
-  Shape shape(const Shapes&, int) const override { return view_.whole; }
+  Shape shape(const Shapes& in, int) const override {
+    if (in[0] != view_.part) fail<ShapeError>(name(), "of a tensor of shape ", in[0], ", made for ", view_.part);
+    return view_.whole;
+  }
   std::uint32_t needs() const override { return Needs::nothing; }
   Linearity linearity() const override { return fill_ == T(0) ? Linearity::linear : Linearity::general; }
   void forward(Forward<T>& c) override {
@@ -62,6 +99,17 @@ class PlaceOperation final : public Operation<T> {
 };
 
 }  // namespace
+
+void register_views() {
+  for (const std::string_view name : view_names) {
+    register_operation<ViewOperation<float>>(name);
+    register_operation<ViewOperation<double>>(name);
+  }
+  for (const std::string_view name : place_names) {
+    register_operation<PlaceOperation<float>>(name);
+    register_operation<PlaceOperation<double>>(name);
+  }
+}
 
 template <class T>
 Var<T> view(const View& view, const Var<T>& x) {

@@ -1,0 +1,263 @@
+#include <tapestry/graph/program/program.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <iomanip>
+#include <ostream>
+#include <sstream>
+
+#include <tapestry/autodiff/gradient.hpp>
+#include <tapestry/autodiff/observer.hpp>
+#include <tapestry/autodiff/sweep.hpp>
+#include <tapestry/autodiff/tape.hpp>
+#include <tapestry/graph/program/recorder.hpp>
+#include <tapestry/graph/program/state.hpp>
+
+namespace tapestry {
+namespace {
+
+void print_part(std::ostream& out, const char* name, const ProgramReport::Part& part) {
+  out << std::left << std::setw(10) << name << std::right << std::setw(8) << part.steps << std::setw(16)
+      << part.values_bytes << std::setw(16) << part.peak_bytes << std::setw(9) << std::fixed << std::setprecision(2)
+      << (part.peak_bytes > 0 ? static_cast<double>(part.values_bytes) / static_cast<double>(part.peak_bytes) : 1)
+      << '\n';
+}
+
+ProgramReport::Part part_of(const detail::Executable& executable) {
+  return {executable.graph().steps.size(), executable.plan().values_bytes, executable.plan().arena_bytes};
+}
+
+// Steps that give an array another shape take no time.
+void remove_renamings(detail::ProgramGraph& graph) {
+  std::erase_if(graph.steps,
+                [](const detail::ProgramStep& step) { return step.operation && step.operation->shares_input(); });
+}
+
+}  // namespace
+
+std::ostream& operator<<(std::ostream& out, const ProgramReport& report) {
+  std::ostringstream text;
+  text << report.recorded << " operations recorded: " << report.folded << " constant, " << report.merged
+       << " computed twice, " << report.dead << " not needed\n"
+       << "              steps    bytes before     bytes after    ratio\n";
+  print_part(text, "forward", report.forward);
+  if (report.backward.steps > 0) print_part(text, "backward", report.backward);
+  return out << text.str();
+}
+
+template <class T>
+void Program<T>::State::build(detail::ProgramGraph graph) {
+  using Kind = detail::ProgramValue::Kind;
+  report.recorded = graph.steps.size();
+  detail::fold_constants(graph);
+  report.folded = report.recorded - graph.steps.size();
+  report.merged = detail::merge_common_steps(graph);
+  report.dead = detail::remove_dead_steps(graph);
+  for (detail::ValueId id = 0; id < graph.values.size(); ++id)
+    if (graph.values[id].kind == Kind::variable && graph.values[id].differentiable) {
+      wanted.push_back(id);
+      variables.push_back(graph.values[id].node);
+    }
+  input_gradient.assign(graph.inputs.size(), detail::MemoryPlan::nowhere);
+  for (std::size_t i = 0; i < graph.inputs.size(); ++i)
+    if (graph.values[graph.inputs[i]].differentiable) {
+      input_gradient[i] = wanted.size();
+      wanted.push_back(graph.inputs[i]);
+    }
+  const detail::ProgramValue& result = graph.values[graph.outputs[0]];
+  const bool differentiable = result.differentiable && result.shape.elements() == 1 && !wanted.empty();
+  if (differentiable) {
+    detail::ProgramGraph both = graph;
+    const std::vector<detail::ValueId> found = detail::append_gradients(both, wanted);
+    const std::vector<detail::ValueId> outputs = both.outputs;
+    for (const detail::ValueId id : found)
+      if (id != detail::no_value) both.outputs.push_back(id);
+    detail::merge_common_steps(both);
+    detail::remove_dead_steps(both);
+    std::vector<detail::ValueId> apart;
+    std::size_t next = outputs.size();
+    for (const detail::ValueId id : found) apart.push_back(id == detail::no_value ? id : both.outputs[next++]);
+    remove_renamings(both);
+    detail::fuse_elementwise_steps(both);
+    backward = std::make_unique<detail::Executable>(std::move(both), std::move(apart));
+    gradients.resize(wanted.size());
+    report.backward = part_of(*backward);
+  }
+  source = graph;
+  remove_renamings(graph);
+  detail::fuse_elementwise_steps(graph);
+  forward = std::make_unique<detail::Executable>(std::move(graph), std::vector<detail::ValueId>{});
+  report.forward = part_of(*forward);
+}
+
+template <class T>
+void Program<T>::State::bind(detail::Executable& executable, std::span<const Var<T>> inputs) const {
+  const detail::ProgramGraph& graph = executable.graph();
+  if (inputs.size() != graph.inputs.size())
+    fail<ShapeError>("program", "takes ", graph.inputs.size(), " inputs, not ", inputs.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const Shape& expected = graph.values[graph.inputs[i]].shape;
+    if (!inputs[i].defined()) fail<GraphError>("program", "input ", i, " is a variable without a value");
+    if (inputs[i].shape() != expected)
+      fail<ShapeError>("program", "input ", i, " has shape ", inputs[i].shape(), ", was captured with ", expected);
+  }
+  for (std::size_t i = 0; i < inputs.size(); ++i) executable.set_input(i, inputs[i].data());
+}
+
+template <class T>
+void Program<T>::State::add_to_variable(std::size_t k) {
+  detail::Node* node = variables[k].get();
+  detail::Gradient& gradient = *node->gradient;
+  while (gradient.lock.test_and_set(std::memory_order_acquire)) {
+  }
+  if (!gradient.dense) {
+    gradient.dense = gradients[k];
+  } else {
+    if (!gradient.dense.unique()) gradient.dense = detail::copy_storage(*gradient.dense.get());
+    detail::accumulate(node->dtype, gradient.dense->data, gradients[k]->data, node->elements());
+  }
+  gradient.lock.clear(std::memory_order_release);
+}
+
+template <class T>
+Program<T>::Program() = default;
+template <class T>
+Program<T>::~Program() = default;
+template <class T>
+Program<T>::Program(Program&&) noexcept = default;
+template <class T>
+Program<T>& Program<T>::operator=(Program&&) noexcept = default;
+template <class T>
+Program<T>::Program(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+template <class T>
+const typename Program<T>::State& Program<T>::state() const {
+  if (!state_) fail<GraphError>("program", "nothing was captured");
+  return *state_;
+}
+
+template <class T>
+std::size_t Program<T>::inputs() const {
+  return state().forward->graph().inputs.size();
+}
+template <class T>
+std::size_t Program<T>::outputs() const {
+  return state().forward->graph().outputs.size();
+}
+template <class T>
+const Shape& Program<T>::input_shape(std::size_t i) const {
+  const detail::ProgramGraph& graph = state().forward->graph();
+  if (i >= graph.inputs.size()) fail("program", "has ", graph.inputs.size(), " inputs, no number ", i);
+  return graph.values[graph.inputs[i]].shape;
+}
+template <class T>
+const Shape& Program<T>::output_shape(std::size_t i) const {
+  const detail::ProgramGraph& graph = state().forward->graph();
+  if (i >= graph.outputs.size()) fail("program", "has ", graph.outputs.size(), " outputs, no number ", i);
+  return graph.values[graph.outputs[i]].shape;
+}
+
+template <class T>
+void Program<T>::run(std::span<const Var<T>> inputs) {
+  state().bind(*state_->forward, inputs);
+  state_->forward->run();
+  state_->latest = state_->forward.get();
+}
+
+template <class T>
+void Program<T>::run_backward(std::span<const Var<T>> inputs) {
+  if (state().backward == nullptr) {
+    if (output_shape(0).elements() != 1)
+      fail<ShapeError>("program", "the gradient of output 0 of shape ", output_shape(0),
+                       ", which must have one element");
+    fail<GraphError>("program", "output 0 depends on nothing that requires a gradient");
+  }
+  State& own = *state_;
+  detail::Executable& executable = *own.backward;
+  own.bind(executable, inputs);
+  for (std::size_t k = 0; k < own.wanted.size(); ++k) {
+    // What somebody else holds now is left to them.
+    const auto bytes = executable.graph().bytes(own.wanted[k]);
+    if (!own.gradients[k] || !own.gradients[k].unique())
+      own.gradients[k] = detail::StorageRef(detail::new_storage(bytes));
+    executable.set_apart(k, own.gradients[k]->data);
+  }
+  executable.run();
+  own.latest = &executable;
+  for (std::size_t k = 0; k < own.wanted.size(); ++k) {
+    const detail::ValueId id = executable.apart()[k];
+    detail::Storage& to = *own.gradients[k].get();
+    if (id == detail::no_value)
+      std::memset(to.data, 0, to.bytes);
+    else if (!executable.is_apart(k))
+      std::memcpy(to.data, executable.data(id), to.bytes);
+    if (k < own.variables.size() && id != detail::no_value) own.add_to_variable(k);
+  }
+}
+
+template <class T>
+TensorView<const T> Program<T>::output(std::size_t i) const {
+  const State& own = state();
+  if (own.latest == nullptr) fail<GraphError>("program", "has not run yet");
+  const Shape& shape = output_shape(i);
+  const detail::ValueId id = own.latest->graph().outputs[i];
+  return detail::adapt<const T>(static_cast<const T*>(own.latest->data(id)), shape, own.latest->arena());
+}
+
+template <class T>
+TensorView<const T> Program<T>::gradient(std::size_t i) const {
+  const State& own = state();
+  const Shape& shape = input_shape(i);
+  if (own.input_gradient[i] == detail::MemoryPlan::nowhere || own.backward == nullptr)
+    fail<GraphError>("program", "the example for input ", i, " did not require a gradient");
+  const detail::StorageRef& memory = own.gradients[own.input_gradient[i]];
+  if (!memory) fail<GraphError>("program", "run_backward() was not called yet");
+  return detail::adapt<const T>(memory.template as<const T>(), shape, memory);
+}
+
+template <class T>
+const ProgramReport& Program<T>::report() const {
+  return state().report;
+}
+
+template <class T>
+std::vector<Var<T>> Program<T>::variables() const {
+  std::vector<Var<T>> out;
+  for (const detail::NodeRef& node : state().variables) out.emplace_back(node);
+  for (const detail::ProgramValue& value : state().source.values)
+    if (value.kind == detail::ProgramValue::Kind::variable && !value.differentiable) out.emplace_back(value.node);
+  return out;
+}
+
+template <class T>
+Program<T> capture(const MultiFunction<T>& f, const std::vector<Var<T>>& inputs) {
+  if (detail::capturing()) fail<GraphError>("capture", "is called in a function that is captured");
+  detail::Recorder recorder(detail::dtype_of<T>);
+  std::vector<detail::NodeRef> results;
+  {
+    Tape tape;
+    detail::TapeAccess::set_nested(tape);
+    const UseTape use(tape);
+    const EnableGradients on;
+    std::vector<Var<T>> examples;
+    for (const Var<T>& input : inputs) {
+      if (!input.defined()) fail<GraphError>("capture", "an example is a variable without a value");
+      examples.push_back(input.detach());
+      examples.back().set_requires_grad(input.requires_grad());
+      recorder.add_input(examples.back().reference());
+    }
+    const detail::UseObserver observe(&recorder);
+    for (const Var<T>& result : f(examples)) results.push_back(result.reference());
+    if (results.empty()) fail<GraphError>("capture", "the function gives no result");
+  }
+  auto state = std::make_unique<typename Program<T>::State>();
+  state->build(recorder.finish(std::move(results)));
+  return Program<T>(std::move(state));
+}
+
+template class Program<float>;
+template class Program<double>;
+template Program<float> capture(const MultiFunction<float>&, const std::vector<Var<float>>&);
+template Program<double> capture(const MultiFunction<double>&, const std::vector<Var<double>>&);
+
+}  // namespace tapestry

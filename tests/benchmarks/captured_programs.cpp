@@ -1,0 +1,168 @@
+// Captured programs beside the tape: time of a step and peak memory of the same function, measured in turns.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <tapestry/autodiff.hpp>
+#include <tapestry/graph/program/program.hpp>
+#include <tapestry/models/training/optimizers/adam.hpp>
+
+using namespace tapestry;
+using V = Var<float>;
+
+namespace {
+
+struct Workload {
+  std::string name;
+  std::function<V()> loss;  // recorded on the tape
+  Program<float> program;   // the same, captured
+  std::vector<V> parameters;
+  std::function<void()> update;  // of the parameters, on both sides
+};
+
+double microseconds(const std::function<void()>& f, int times) {
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < times; ++i) f();
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count() / times;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+double peak_bytes(const std::function<void()>& f) {
+  reset_peak_memory();
+  const auto before = memory_statistics().in_use;
+  f();
+  return static_cast<double>(memory_statistics().peak - before);
+}
+
+void measure(Workload& w) {
+  const auto zero = [&] {
+    for (V& parameter : w.parameters) parameter.zero_gradient();
+  };
+  const auto update = [&] {
+    if (w.update) w.update();
+    zero();
+  };
+  const auto forward_tape = [&] {
+    const NoGradients off;
+    w.loss();
+  };
+  const auto forward_program = [&] { w.program.run(); };
+  const auto tape = [&] {
+    w.loss().backward();
+    update();
+  };
+  const auto program = [&] {
+    w.program.run_backward();
+    update();
+  };
+  zero();
+  const std::function<void()> sides[] = {forward_tape, forward_program, tape, program};
+  std::vector<double> times[4];
+  const int repeats = std::max(1, static_cast<int>(3000 / (microseconds(tape, 3) + 1)));
+  for (int round = 0; round < 41; ++round)
+    for (std::size_t k = 0; k < 4; ++k) times[k].push_back(microseconds(sides[k], repeats));
+  const auto& report = w.program.report();
+  // On the tape the loss is alive while its gradient is computed; programs hold their memory always.
+  const double tape_forward = peak_bytes([&] { w.loss(); }), tape_backward = peak_bytes([&] { w.loss().backward(); });
+  zero();
+  const auto line = [&](const char* what, double a, double b, double bytes_a, double bytes_b) {
+    std::printf("%-24s %-9s %10.2f %10.2f %7.2fx %12.1f %12.1f %7.2fx\n", w.name.c_str(), what, a, b, a / b,
+                bytes_a / 1e3, bytes_b / 1e3, bytes_a / std::max(1.0, bytes_b));
+  };
+  line("forward", median(times[0]), median(times[1]), tape_forward, static_cast<double>(report.forward.peak_bytes));
+  line("training", median(times[2]), median(times[3]), tape_backward, [&] {
+    double gradients = 0;
+    for (const V& parameter : w.parameters) gradients += static_cast<double>(parameter.size()) * sizeof(float);
+    return static_cast<double>(report.backward.peak_bytes) + gradients;
+  }());
+}
+
+Workload make(std::string name, std::function<V()> loss, std::vector<V> parameters, std::function<void()> update = {}) {
+  const MultiFunction<float> f = [&](const std::vector<V>&) { return std::vector<V>{loss()}; };
+  Program<float> program = capture<float>(f, {});
+  return {std::move(name), std::move(loss), std::move(program), std::move(parameters), std::move(update)};
+}
+
+V normal(Generator& random, const Shape& shape, float scale) {
+  return V(random.normal<float>(shape) * scale, true);
+}
+
+Workload mlp(std::int64_t batch) {
+  Generator random(1);
+  const std::vector<std::int64_t> sizes{784, 512, 512, 10};
+  std::vector<V> parameters;
+  for (std::size_t i = 0; i + 1 < sizes.size(); ++i) {
+    parameters.push_back(normal(random, {sizes[i], sizes[i + 1]}, 0.03F));
+    parameters.push_back(V::zeros({sizes[i + 1]}).set_requires_grad(true));
+  }
+  const V x(random.uniform<float>({batch, 784}));
+  IndexTensor labels = empty_tensor<std::int64_t>({batch});
+  for (std::int64_t i = 0; i < batch; ++i) labels(i) = i % 10;
+  const Indices y(labels);
+  const auto loss = [=] {
+    const V h = linear(x, parameters[0], parameters[1], Activation::relu);
+    const V g = linear(h, parameters[2], parameters[3], Activation::relu);
+    return cross_entropy(linear(g, parameters[4], parameters[5]), y);
+  };
+  const auto adam = std::make_shared<Adam<float>>(parameters, AdamOptions{.rate = 1e-3});
+  return make("mlp_adam, batch " + std::to_string(batch), loss, parameters, [adam] { adam->step(); });
+}
+
+/// Mean field for a Potts-like grid, written in operations: 32 x 32 variables of 8 states, 10 iterations.
+Workload mean_field() {
+  constexpr std::int64_t side = 32, states = 8;
+  Generator random(2);
+  const V unary = normal(random, {side, side, states}, 1), weights = normal(random, {states, states}, 0.3F);
+  const V targets(Tensor<float>(random.uniform<float>({side, side, states})));
+  const auto loss = [=] {
+    V q = softmax(unary);
+    for (int i = 0; i < 10; ++i) {
+      const V up = pad(slice(q, 0, {.start = 1}), {{0, 1}, {0, 0}, {0, 0}});
+      const V down = pad(slice(q, 0, {.stop = -1}), {{1, 0}, {0, 0}, {0, 0}});
+      const V left = pad(slice(q, 1, {.start = 1}), {{0, 0}, {0, 1}, {0, 0}});
+      const V right = pad(slice(q, 1, {.stop = -1}), {{0, 0}, {1, 0}, {0, 0}});
+      q = softmax(unary + matmul(up + down + left + right, weights));
+    }
+    return sum(log(q) * targets);
+  };
+  return make("mean field 32x32x8, 10", loss, {unary, weights});
+}
+
+Workload scalars() {
+  const V x = V::filled({1}, 0.5F, true);
+  const auto loss = [=] {
+    V y = x;
+    for (int i = 0; i < 500; ++i) {
+      y = y * x;
+      y = y + x;
+    }
+    return y;
+  };
+  return make("scalar_ops_1000", loss, {x});
+}
+
+/// A chain of elementwise functions on a million elements.
+Workload chain() {
+  Generator random(3);
+  const V x = normal(random, {1000000}, 1);
+  return make("elementwise 1M", [=] { return sum(tanh(sigmoid(x) * x + exp(x))); }, {x});
+}
+
+}  // namespace
+
+int main() {
+  std::printf("%-24s %-9s %10s %10s %8s %12s %12s %8s\n", "", "", "tape us", "program us", "ratio", "tape kB",
+              "program kB", "ratio");
+  Workload (*const workloads[])() = {[] { return mlp(8); }, [] { return mlp(128); }, mean_field, scalars, chain};
+  for (const auto make_workload : workloads) {
+    Workload workload = make_workload();
+    measure(workload);
+  }
+}

@@ -1,0 +1,83 @@
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <tapestry/autodiff/ops/arithmetic.hpp>
+#include <tapestry/autodiff/ops/elementary.hpp>
+#include <tapestry/autodiff/ops/linear.hpp>
+#include <tapestry/autodiff/ops/losses.hpp>
+#include <tapestry/autodiff/ops/reduction.hpp>
+#include <tapestry/autodiff/ops/softmax.hpp>
+#include <tapestry/autodiff/pool.hpp>
+#include <tapestry/graph/program/program.hpp>
+
+namespace {
+
+std::atomic<long> allocations{0};
+
+}  // namespace
+
+// Of this test program: counts what the containers of the standard library ask for.
+void* operator new(std::size_t bytes) {
+  ++allocations;
+  if (void* p = std::malloc(bytes == 0 ? 1 : bytes)) return p;
+  throw std::bad_alloc();
+}
+void operator delete(void* p) noexcept {
+  std::free(p);
+}
+void operator delete(void* p, std::size_t) noexcept {
+  std::free(p);
+}
+
+using namespace tapestry;
+
+TEST_CASE("program: runs without allocating memory") {
+  const Var<float> w = Var<float>::filled({20, 32}, 0.1f, true), b = Var<float>::filled({32}, 0.2f, true);
+  const Var<float> v = Var<float>::filled({32, 5}, -0.1f, true), c = Var<float>::filled({5}, 0.f, true);
+  const Indices labels{0, 1, 2, 3};
+  const auto f = [&](const Var<float>& x) {
+    const Var<float> h = linear(x, w, b, Activation::relu);
+    return cross_entropy(linear(h, v, c), labels) + mean(softmax(h * h + exp(-h), 1));
+  };
+  const Var<float> x = Var<float>::filled({4, 20}, 0.5f);
+  Program<float> program = capture(f, x);
+  const auto step = [&] {
+    for (Var<float> parameter : {w, b, v, c}) parameter.zero_gradient();
+    program.run(x);
+    program.run_backward(x);
+  };
+  step();
+  step();
+  // Operations may take scratch memory from the pool, which has it.
+  const long before = allocations;
+  const MemoryStatistics pool = memory_statistics();
+  for (int i = 0; i < 10; ++i) step();
+  CHECK(allocations == before);
+  CHECK(memory_statistics().system_calls == pool.system_calls);
+  CHECK(memory_statistics().in_use == pool.in_use);
+  CHECK(f(x).item() == doctest::Approx(program.output()()));
+  const std::vector<Var<float>> counted(static_cast<std::size_t>(x.size()), x);
+  CHECK(allocations > before);
+}
+
+TEST_CASE("program: elementwise chains take nothing from the pool either") {
+  const Var<float> w = Var<float>::filled({40000}, 0.1f, true);
+  const auto f = [&](const Var<float>& x) { return sum(tanh(x * w) + exp(-w) * w); };
+  const Var<float> x = Var<float>::filled({40000}, 0.5f);
+  Program<float> program = capture(f, x);
+  const auto step = [&] {
+    Var<float>(w).zero_gradient();
+    program.run_backward(x);
+  };
+  step();
+  step();
+  const std::uint64_t before = detail::thread_allocated_bytes();
+  for (int i = 0; i < 10; ++i) step();
+  CHECK(detail::thread_allocated_bytes() == before);
+  f(x);
+  CHECK(detail::thread_allocated_bytes() > before);
+}
