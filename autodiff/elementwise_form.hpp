@@ -10,6 +10,7 @@ struct ElementwiseForm {
     binary,
     select,     ///< condition, a, b
     broadcast,  ///< input 0 repeated to the output's shape
+    window,     ///< parts of input 0 at other places
     unary_backward,
     parametric_backward,
     binary_backward_a,

@@ -17,7 +17,7 @@ void write_labels(const std::string& path, const Corpus& test, const Tagged& tag
 }
 
 void write_report(const Model& model, const Training& training, const SpanScorer& scorer, const Corpus& test,
-                  const Tagged& tagged, const Settings& settings, const Program& program) {
+                  const Tagged& tagged, const Settings& settings, const ExampleProgram& program) {
   Report report("Text chunking");
   report.paragraph(std::string(settings.model == "crf" ? "Linear-chain CRF on indicator features"
                                                        : "Linear-chain CRF on a bidirectional LSTM") +
@@ -70,7 +70,7 @@ void write_report(const Model& model, const Training& training, const SpanScorer
 }
 
 int run(int argc, char** argv) {
-  Program program;
+  ExampleProgram program;
   Settings settings;
   Options options("Trains a chunker of text and tags the test sentences.");
   options.text("--data", settings.data, "folder with conll2000/train.txt.gz and test.txt.gz; default $TAPESTRY_DATA")

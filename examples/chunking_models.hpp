@@ -75,7 +75,7 @@ class Model {
   virtual ~Model() = default;
   virtual void load(const std::string& path) = 0;
   virtual void save(const std::string& path) const = 0;
-  virtual Training train(const Settings& settings, const Program& program, const Corpus& test) = 0;
+  virtual Training train(const Settings& settings, const ExampleProgram& program, const Corpus& test) = 0;
   virtual Tagged tag(const Corpus& data) const = 0;
   virtual std::int64_t features() const = 0;
   /// [labels, labels], and the labels' names.
@@ -141,7 +141,7 @@ class IndicatorModel final : public Model {
     return {std::move(table), std::move(names)};
   }
 
-  Training train(const Settings& settings, const Program& program, const Corpus&) override {
+  Training train(const Settings& settings, const ExampleProgram& program, const Corpus&) override {
     const Corpus corpus = training_corpus(settings);
     LbfgsState lbfgs;
     Training out;
@@ -206,7 +206,7 @@ class LstmModel final : public Model {
     return {std::move(table), std::move(names)};
   }
 
-  Training train(const Settings& settings, const Program& program, const Corpus& test) override {
+  Training train(const Settings& settings, const ExampleProgram& program, const Corpus& test) override {
     const Corpus corpus = training_corpus(settings);
     Generator start(program.seed);
     tagger_ = LstmTagger(*corpus.columns, settings.lstm, start);

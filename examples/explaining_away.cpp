@@ -49,7 +49,7 @@ std::string describe(const Answer& a) {
 }
 
 int run(int argc, char** argv) {
-  Program program;
+  ExampleProgram program;
   double bias = std::log(9999.0);
   Options options("The truck, the earthquake and the house that jumps: its causes' posterior by every method.");
   options.number("--bias", bias, "of the causes is minus this: at the default one in ten thousand");

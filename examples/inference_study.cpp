@@ -178,7 +178,7 @@ std::vector<std::string> header_of(const std::string& first) {
 
 class Study {
  public:
-  Study(const Settings& settings, const Program& program)
+  Study(const Settings& settings, const ExampleProgram& program)
       : settings_(settings), program_(program), progress_("study", {.total = settings.graphs * 12}) {}
 
   Part grids() {
@@ -292,14 +292,14 @@ class Study {
   void step() { progress_.update(++done_); }
 
   const Settings& settings_;
-  const Program& program_;
+  const ExampleProgram& program_;
   ProgressLine progress_;
   std::int64_t done_ = 0;
   Metrics result_;
 };
 
 int run(int argc, char** argv) {
-  Program program;
+  ExampleProgram program;
   Settings settings;
   Options options("Compares methods of inference by error and time, on graphs small enough for the exact answer.");
   options.number("--graphs", settings.graphs, "random ones of each kind")

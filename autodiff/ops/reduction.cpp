@@ -5,6 +5,7 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/ops/structure.hpp>
 #include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
@@ -12,7 +13,7 @@ namespace detail {
 namespace {
 
 template <class T>
-class Sum final : public Operation<T>, public SavedOperation {
+class Sum final : public Operation<T>, public SavedOperation, public SummingOperation {
  public:
   explicit Sum(Attributes& a) { attributes(a); }
   void attributes(Attributes& a) override { a(summed_), a(keep_dims_); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include <tapestry/autodiff/ops/structure.hpp>
 #include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry::detail {
@@ -33,8 +34,9 @@ void exchange(Attributes& a, View& view, const std::string_view (&names)[n]) {
 }
 
 template <class T>
-class ViewOperation final : public Operation<T>, public SavedOperation {
+class ViewOperation final : public Operation<T>, public SavedOperation, public RelocatingOperation {
  public:
+  Relocation relocation() const override { return {view_, false, 0}; }
   explicit ViewOperation(Attributes& a) { attributes(a); }
   void attributes(Attributes& a) override { exchange(a, view_, view_names); }
   explicit ViewOperation(const View& view) : view_(view) {}
@@ -68,8 +70,9 @@ class ViewOperation final : public Operation<T>, public SavedOperation {
 };
 
 template <class T>
-class PlaceOperation final : public Operation<T>, public SavedOperation {
+class PlaceOperation final : public Operation<T>, public SavedOperation, public RelocatingOperation {
  public:
+  Relocation relocation() const override { return {view_, true, static_cast<double>(fill_)}; }
   explicit PlaceOperation(Attributes& a) { attributes(a); }
   void attributes(Attributes& a) override { exchange(a, view_, place_names), a(fill_); }
   PlaceOperation(const View& view, T fill) : view_(view), fill_(fill) {}

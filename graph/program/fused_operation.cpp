@@ -4,6 +4,7 @@
 
 #include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/threads.hpp>
+#include <tapestry/graph/program/window.hpp>
 
 namespace tapestry::detail {
 namespace {
@@ -94,6 +95,7 @@ typename FusedOperation<T>::Compiled FusedOperation<T>::compile(const FusedPlan&
     std::vector<std::uint32_t> operands;
     std::uint32_t result;
     bool spreads = false;
+    const Window* window = nullptr;
   };
   std::vector<Draft> drafts;
   std::vector<std::uint32_t> spread_to(inputs, 0);
@@ -102,14 +104,14 @@ typename FusedOperation<T>::Compiled FusedOperation<T>::compile(const FusedPlan&
   for (std::size_t s = 0; s < count; ++s) {
     const auto result = static_cast<std::uint32_t>(inputs + s);
     if (source[result] != result) continue;
-    Draft draft{plan.steps[s].form, {}, result};
+    Draft draft{plan.steps[s].form, {}, result, false, plan.steps[s].window.get()};
     for (std::size_t i = 0; i < plan.steps[s].operands.size(); ++i) {
       std::uint32_t operand = source[plan.steps[s].operands[i]];
       const bool one = operand < inputs && plan.input_shapes[operand].elements() == 1;
-      if (!whole(operand) && !(one && takes_scalar(draft.form, i))) {
+      if (draft.window == nullptr && !whole(operand) && !(one && takes_scalar(draft.form, i))) {
         if (spread_to[operand] == 0) {
           spread_to[operand] = registers++;
-          drafts.push_back({{}, {operand}, spread_to[operand], true});
+          drafts.push_back({{}, {operand}, spread_to[operand], true, nullptr});
         }
         operand = spread_to[operand];
       }
@@ -159,6 +161,9 @@ typename FusedOperation<T>::Compiled FusedOperation<T>::compile(const FusedPlan&
     instruction.form = draft.form;
     for (std::size_t i = 0; i < draft.operands.size(); ++i) instruction.operands[i] = place(draft.operands[i]);
     instruction.out = place(draft.result);
+    instruction.window = draft.window;
+    // A window is into the whole array.
+    if (draft.window != nullptr) instruction.operands[0].scale = 0;
     if (draft.spreads) {
       instruction.form.kind = Kind::broadcast;
       instruction.pattern = *broadcast_pattern(plan.input_shapes[draft.operands[0]], plan.shape);
@@ -208,6 +213,9 @@ void FusedOperation<T>::run(const T* const* base, T* const* out, std::int64_t be
         else
           spread(a, i.pattern, begin, n, y);
         break;
+      case Kind::window:
+        copy_window(*i.window, a, begin, n, y);
+        break;
       case Kind::unary_backward:
         // The kernel reads the input or the output, whichever operand 1 is.
         table.unary_backward[f](a, read(i.operands[1]), read(i.operands[1]), y, size, false);
@@ -256,7 +264,9 @@ std::vector<InPlace> FusedOperation<T>::in_place() const {
   for (std::size_t s = 0; s < compiled_.instructions.size(); ++s) {
     const Instruction& instruction = compiled_.instructions[s];
     for (const Place& operand : instruction.operands)
-      if (operand.array > 0 && operand.array <= inputs) last[operand.array - 1] = s;
+      if (operand.array > 0 && operand.array <= inputs)
+        last[operand.array - 1] =
+            std::max(last[operand.array - 1], instruction.window != nullptr ? compiled_.instructions.size() : s);
     if (instruction.out.array > inputs) written[instruction.out.array - 1 - inputs] = s;
   }
   std::vector<InPlace> out;

@@ -22,6 +22,7 @@ struct FusedPlan {
   struct Step {
     ElementwiseForm form;
     std::vector<std::uint32_t> operands;  ///< inputs are 0, 1, ...; the steps' results follow
+    std::shared_ptr<const Window> window = nullptr;
   };
   Shape shape;
   std::vector<Shape> input_shapes;
@@ -61,6 +62,7 @@ class FusedOperation final : public Operation<T> {
     Place operands[4];
     Place out;
     BroadcastPattern pattern;  // where it spreads an input
+    const Window* window = nullptr;
   };
   struct Compiled {
     std::vector<Instruction> instructions;

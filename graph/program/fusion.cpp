@@ -41,6 +41,7 @@ class Fusion {
 
   bool fusable(const ProgramStep& step) const {
     if (!step.elementwise) return false;
+    if (step.window != nullptr) return true;
     const Shape& result = shape(step.outputs[0]);
     return std::all_of(step.inputs.begin(), step.inputs.end(),
                        [&](ValueId input) { return broadcast_pattern(shape(input), result).has_value(); });
@@ -53,10 +54,10 @@ class Fusion {
     const auto found = open_.find(key);
     if (found != open_.end()) {
       const auto& group = groups_[static_cast<std::size_t>(found->second)];
-      // A reshaped result is another array to the steps of the group.
+      // A reshaped result is another array to the steps of the group, and windows are into whole ones.
       const bool apart = std::any_of(step.inputs.begin(), step.inputs.end(), [&](ValueId input) {
         const ValueId root = graph_.values[input].root;
-        return root != input && group_of_[root] == found->second;
+        return (root != input || step.window != nullptr) && group_of_[root] == found->second;
       });
       if (group.size() < longest && !apart) return found->second;
       close(found->second);
@@ -109,7 +110,7 @@ class Fusion {
     for (std::size_t s = 0; s < steps.size(); ++s)
       registers[steps[s].outputs[0]] = static_cast<std::uint32_t>(fused.inputs.size() + s);
     for (std::size_t s = 0; s < steps.size(); ++s) {
-      FusedPlan::Step step{steps[s].form, {}};
+      FusedPlan::Step step{steps[s].form, {}, steps[s].window};
       for (const ValueId input : steps[s].inputs) step.operands.push_back(registers[input]);
       plan.steps.push_back(std::move(step));
       const ValueId result = steps[s].outputs[0];

@@ -4,10 +4,12 @@
 
 #include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
+#include <tapestry/autodiff/ops/structure.hpp>
 #include <tapestry/autodiff/variable.hpp>
 #include <tapestry/graph/program/backward_operation.hpp>
 #include <tapestry/graph/program/fused_operation.hpp>
 #include <tapestry/graph/program/graph.hpp>
+#include <tapestry/graph/program/window.hpp>
 
 namespace tapestry::detail {
 namespace {
@@ -49,6 +51,11 @@ class Differentiator {
       scope_ = step.scope;
       if (step.operation && step.operation->shares_input() && step.operation->linearity() == Linearity::linear)
         add(step.inputs[0], graph_.alias(gradient(step.outputs[0]), graph_.values[step.inputs[0]].shape));
+      else if (step.window != nullptr)
+        spread(step, ElementwiseForm::Kind::window, transposed(*step.window, shape(step.inputs[0]).elements()));
+      else if (dynamic_cast<const SummingOperation*>(step.operation.get()) != nullptr &&
+               shape(step.outputs[0]).elements() == 1)
+        spread(step, ElementwiseForm::Kind::broadcast, nullptr);
       else if (!elementwise(step))
         general(step);
     }
@@ -75,6 +82,17 @@ class Differentiator {
     step.form = {kind, function, p, q};
     const Shape result = shape(step.inputs[0]);
     return append(std::move(step), result);
+  }
+
+  // The gradient's elements at other places of the input's shape.
+  void spread(const ProgramStep& step, ElementwiseForm::Kind kind, std::shared_ptr<const Window> window) {
+    ProgramStep back;
+    back.name = step.name;
+    back.inputs = {gradient(step.outputs[0])};
+    back.elementwise = true;
+    back.form = {kind};
+    back.window = std::move(window);
+    add(step.inputs[0], append(std::move(back), shape(step.inputs[0])));
   }
 
   // A gradient of the output's shape (or already of the input's).

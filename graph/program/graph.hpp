@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,6 +43,8 @@ class SharedOperation {
 using ValueId = std::uint32_t;
 inline constexpr ValueId no_value = std::numeric_limits<ValueId>::max();
 
+struct Window;
+
 /// A value of a captured program.
 struct ProgramValue {
   enum class Kind {
@@ -69,6 +72,7 @@ struct ProgramStep {
   std::uint32_t scope = 0;
   bool elementwise = false;  ///< whether `form` says what it computes
   ElementwiseForm form;
+  std::shared_ptr<const Window> window;  ///< where `form` is one
   std::vector<InPlace> in_place;
 };
 
@@ -101,9 +105,13 @@ void fold_constants(ProgramGraph& graph);
 std::size_t merge_common_steps(ProgramGraph& graph);
 /// Removes steps whose results nothing reads. @return how many
 std::size_t remove_dead_steps(ProgramGraph& graph);
+/// Lets slices and padding take part in fusion, one after the other as one.
+void find_windows(ProgramGraph& graph);
 /// Appends the gradients of output 0, which has one element, with respect to the wanted values.
 /// @return a value for each, no_value where the output does not depend on it
 std::vector<ValueId> append_gradients(ProgramGraph& graph, const std::vector<ValueId>& wanted);
+/// Lets the steps after the first `forward` ones compute again what is cheap, rather than have it kept for them.
+void recompute_cheap_steps(ProgramGraph& graph, std::size_t forward);
 /// Puts chains of elementwise steps into one step each.
 void fuse_elementwise_steps(ProgramGraph& graph);
 

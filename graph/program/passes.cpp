@@ -38,7 +38,8 @@ void fold_constants(ProgramGraph& graph) {
 namespace {
 
 // What a step computes of its inputs, where that is known: a name and attributes. Otherwise the operation itself.
-std::pair<std::string, const OperationBase*> identity(const ProgramStep& step) {
+std::pair<std::string, const void*> identity(const ProgramStep& step) {
+  if (step.window != nullptr) return {"window", step.window.get()};
   if (step.elementwise) {
     Attributes a;
     ElementwiseForm form = step.form;
@@ -58,7 +59,7 @@ std::pair<std::string, const OperationBase*> identity(const ProgramStep& step) {
 std::size_t merge_common_steps(ProgramGraph& graph) {
   std::vector<ValueId> same(graph.values.size());
   for (std::size_t i = 0; i < same.size(); ++i) same[i] = static_cast<ValueId>(i);
-  using Key = std::tuple<std::string, const OperationBase*, std::vector<std::int64_t>, std::vector<ValueId>, bool>;
+  using Key = std::tuple<std::string, const void*, std::vector<std::int64_t>, std::vector<ValueId>, bool>;
   std::map<Key, ValueId> known;
   const std::size_t before = graph.steps.size();
   std::erase_if(graph.steps, [&](ProgramStep& step) {

@@ -53,6 +53,9 @@ void Program<T>::State::build(detail::ProgramGraph graph) {
   report.folded = report.recorded - graph.steps.size();
   report.merged = detail::merge_common_steps(graph);
   report.dead = detail::remove_dead_steps(graph);
+  source = graph;
+  detail::find_windows(graph);
+  detail::remove_dead_steps(graph);
   for (detail::ValueId id = 0; id < graph.values.size(); ++id)
     if (graph.values[id].kind == Kind::variable && graph.values[id].differentiable) {
       wanted.push_back(id);
@@ -69,6 +72,8 @@ void Program<T>::State::build(detail::ProgramGraph graph) {
   if (differentiable) {
     detail::ProgramGraph both = graph;
     const std::vector<detail::ValueId> found = detail::append_gradients(both, wanted);
+    std::vector<bool> is_gradient(both.values.size(), true);
+    std::fill_n(is_gradient.begin(), graph.values.size(), false);
     const std::vector<detail::ValueId> outputs = both.outputs;
     for (const detail::ValueId id : found)
       if (id != detail::no_value) both.outputs.push_back(id);
@@ -78,12 +83,15 @@ void Program<T>::State::build(detail::ProgramGraph graph) {
     std::size_t next = outputs.size();
     for (const detail::ValueId id : found) apart.push_back(id == detail::no_value ? id : both.outputs[next++]);
     remove_renamings(both);
+    std::size_t forward_steps = 0;
+    while (forward_steps < both.steps.size() && !is_gradient[both.steps[forward_steps].outputs[0]]) ++forward_steps;
+    detail::recompute_cheap_steps(both, forward_steps);
+    detail::remove_dead_steps(both);
     detail::fuse_elementwise_steps(both);
     backward = std::make_unique<detail::Executable>(std::move(both), std::move(apart));
     gradients.resize(wanted.size());
     report.backward = part_of(*backward);
   }
-  source = graph;
   remove_renamings(graph);
   detail::fuse_elementwise_steps(graph);
   forward = std::make_unique<detail::Executable>(std::move(graph), std::vector<detail::ValueId>{});

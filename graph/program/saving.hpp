@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include <tapestry/autodiff/saved_operation.hpp>
 #include <tapestry/graph/program/program.hpp>
 
 namespace tapestry {

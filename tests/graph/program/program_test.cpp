@@ -14,6 +14,7 @@
 #include <tapestry/autodiff/ops/matmul.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/ops/slicing.hpp>
 #include <tapestry/autodiff/ops/special.hpp>
 #include <tapestry/autodiff/random.hpp>
 #include <tapestry/autodiff/registry.hpp>
@@ -227,4 +228,38 @@ TEST_CASE("program: gradients taken in the function, and those stopped, are the 
   y.backward();
   check_equal(program.output(), y.value(), 1e-14);
   check_equal(program.gradient(), again.gradient(), 1e-13);
+}
+
+TEST_CASE("program: slices and padding take part in fusion, and what is cheap is computed again for the gradients") {
+  constexpr std::int64_t states = 3, side = 24;
+  const Var<double> weights = leaf<double>({states, states}, 1);
+  const auto f = [&](const Var<double>& x) {
+    Var<double> q = x;
+    for (int i = 0; i < 4; ++i) {
+      const Var<double> up = pad(slice(q, 1, {.start = 1}), {{0, 0}, {0, 1}, {0, 0}}, 0.5);
+      const Var<double> left = pad(slice(q, 2, {.stop = -1}), {{0, 0}, {0, 0}, {1, 0}});
+      const Var<double> middle = slice(pad(q, {{0, 0}, {2, 2}, {0, 0}}), 1, {.start = 2, .stop = -2});
+      const Var<double> all = reshape(up + left * 0.5 + flip(middle, {1}), {states, side * side});
+      q = tanh(reshape(matmul(weights, all), q.shape())) * x;
+    }
+    return sum(q);
+  };
+  const Shape shape{states, side, side};
+  Program<double> program = capture(f, leaf<double>(shape, 2));
+  const Var<double> x = leaf<double>(shape, 3);
+  const Var<double> y = f(x);
+  y.backward();
+  const Tensor<double> by_tape = weights.gradient();
+  Var<double>(weights).zero_gradient();
+  program.run_backward(x);
+  check_equal(program.output(), y.value(), 1e-13);
+  check_equal(program.gradient(), x.gradient(), 1e-12);
+  check_equal(weights.gradient(), by_tape, 1e-12);
+  program.run(x);
+  check_equal(program.output(), y.value(), 1e-13);
+  // For each iteration the padding that is wider than what is kept of it, the sum of the windows (the flip of a slice is
+  // one of them), the product and tanh; then the last sum.
+  CHECK(program.report().forward.steps == 4 * 4 + 1);
+  // For each iteration tanh's result is kept; the sums are not.
+  CHECK(program.report().backward.peak_bytes <= 10 * static_cast<std::size_t>(states * side * side) * 8);
 }

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <tapestry/autodiff/ops/strided_view.hpp>
+
+// What captured programs know of operations beside the elementwise ones.
+namespace tapestry::detail {
+
+/// Elements of an array at other places: a view of it, or its place in an array that is `fill` elsewhere.
+struct Relocation {
+  View view;
+  bool place = false;
+  double fill = 0;
+};
+class RelocatingOperation {
+ public:
+  virtual ~RelocatingOperation() = default;
+  virtual Relocation relocation() const = 0;
+};
+
+/// A sum over axes.
+class SummingOperation {
+ public:
+  virtual ~SummingOperation() = default;
+};
+
+}  // namespace tapestry::detail
