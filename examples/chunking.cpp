@@ -82,6 +82,9 @@ int run(int argc, char** argv) {
             "crf:FILE or bilstm:FILE: read from FILE if it is there, else train and write it; FILE is crf:FILE")
       .text("--output", settings.output, "write the test labels here, a line a token")
       .text("--log", settings.log, "write the objective of each iteration here: .csv, or JSON lines")
+      .text("--loss", settings.loss,
+            "crf: likelihood, pseudo_likelihood, piecewise, univariate_log, univariate_quadratic, clique_log, "
+            "clique_quadratic, max_margin or perceptron")
       .number("--c2", settings.training.c2, "crf: weight of the squared L2 norm")
       .number("--c1", settings.training.c1, "crf: weight of the L1 norm")
       .number("--iterations", settings.training.lbfgs.max_iterations, "crf: at most so many; 0: until converged")
@@ -104,6 +107,7 @@ int run(int argc, char** argv) {
     kind = "crf";
   }
   settings.model = kind;
+  settings.training.loss.kind = loss_kind(settings.loss);
   if (kind == "bilstm" && settings.as_items()) throw Options::UsageError("--model bilstm reads --format columns");
   if (settings.training.c1 < 0 || settings.training.c2 < 0 || settings.training.lbfgs.max_iterations < 0)
     throw Options::UsageError("numbers must not be negative");

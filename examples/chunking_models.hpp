@@ -44,8 +44,26 @@ struct Corpus {
   }
 };
 
+/// @throws Options::UsageError
+inline LossKind loss_kind(const std::string& name) {
+  static const std::vector<std::pair<std::string, LossKind>> known{
+      {"likelihood", LossKind::likelihood},
+      {"pseudo_likelihood", LossKind::pseudo_likelihood},
+      {"piecewise", LossKind::piecewise},
+      {"univariate_log", LossKind::univariate_log},
+      {"univariate_quadratic", LossKind::univariate_quadratic},
+      {"clique_log", LossKind::clique_log},
+      {"clique_quadratic", LossKind::clique_quadratic},
+      {"max_margin", LossKind::max_margin},
+      {"perceptron", LossKind::perceptron}};
+  for (const auto& [text, kind] : known)
+    if (text == name) return kind;
+  throw Options::UsageError("option --loss: there is no '" + name + "'");
+}
+
 struct Settings {
-  std::string data = default_data_folder(), train, test, format = "columns", model = "crf", file, log, output;
+  std::string data = default_data_folder(), train, test, format = "columns", model = "crf", loss = "likelihood", file,
+              log, output;
   ChainTraining training;
   std::int64_t every = 50, epochs = 30, batch = 16;
   LstmTaggerOptions lstm;
@@ -151,7 +169,7 @@ class IndicatorModel final : public Model {
     ChainTraining training = settings.training;
     training.lbfgs.restart = static_cast<int>(settings.every);
     const Checkpoint checkpoint(program.checkpoint, "crf", state,
-                                {settings.train, settings.format, std::to_string(training.c1),
+                                {settings.train, settings.format, settings.loss, std::to_string(training.c1),
                                  std::to_string(training.c2), std::to_string(settings.every)});
     checkpoint.resume();
     std::optional<Clock::time_point> began;  // what is before the first iteration is reading and building

@@ -166,6 +166,7 @@ int run_all(int argc, char** argv) {
       noisy_digits(data, "binarized_mnist_train-images-idx3-ubyte.gz", settings.images, flipped, random);
   const LabelledImages test =
       noisy_digits(data, "binarized_mnist_test-images-idx3-ubyte.gz", settings.images / 2, flipped, random);
+  settings.strip = std::min(settings.strip, training.height());
 
   constexpr GridMethod propagation = GridMethod::belief_propagation;
   std::vector<Run> runs;

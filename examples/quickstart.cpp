@@ -275,6 +275,7 @@ int run(int argc, char** argv) {
     settings.strip = 7;
     training = noisy_digits(data, "binarized_mnist_train-images-idx3-ubyte.gz", settings.images, 0.25f, random);
     test = noisy_digits(data, "binarized_mnist_test-images-idx3-ubyte.gz", settings.images / 2, 0.25f, random);
+    settings.strip = std::min({settings.strip, training.height(), test.height()});
   }
   std::cout << training.size() << " training and " << test.size() << " test images of " << test.height() << " by "
             << test.width() << " pixels with " << test.states << " labels, seed " << program.seed << std::endl;

@@ -7,13 +7,15 @@
 
 #include <tapestry/models/features/encoder.hpp>
 #include <tapestry/models/training/lbfgs.hpp>
+#include <tapestry/prob/losses/structured_loss.hpp>
 
 namespace tapestry {
 
 /// Settings of ChainTagger::train().
 struct ChainTraining {
   FeatureOptions features{};
-  double c2 = 1;         ///< the objective is -log-likelihood + c2 |w|^2 (+ c1 |w|_1), as CRFsuite defines it
+  StructuredLoss loss{};
+  double c2 = 1;         ///< the objective is the loss + c2 |w|^2 (+ c1 |w|_1), as CRFsuite defines it
   double c1 = 0;         ///< above 0: OWL-QN
   LbfgsOptions lbfgs{};  ///< its l1 is c1
 };

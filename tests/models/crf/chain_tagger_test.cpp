@@ -58,6 +58,23 @@ TEST_CASE("ChainTagger: learns what only the chain can know; comes back from its
   CHECK(loaded.label(data.labels[0]) == test.cell(0, 1));
 }
 
+TEST_CASE("ChainTagger: by any loss") {
+  const TemporaryFolder folder;
+  const auto train = read_columns(folder.write("train", corpus(1, 150))),
+             test = read_columns(folder.write("test", corpus(2, 100)));
+  const auto trained = [&](LossKind kind) {
+    ChainTagger tagger(FeatureEncoder(parse_templates("w:%x[0,0]\nb:%x[-1,0]/%x[0,0]\n")));
+    const auto result = tagger.train(train, {.loss = {kind}, .c2 = 0.01});
+    CHECK(accuracy(tagger, test) > 0.97);
+    return result.value;
+  };
+  // The sums of different losses: a step's label given its neighbours is easier than the whole.
+  const double likelihood = trained(LossKind::likelihood);
+  CHECK(trained(LossKind::pseudo_likelihood) < likelihood);
+  CHECK(trained(LossKind::univariate_log) < likelihood);
+  trained(LossKind::max_margin);
+}
+
 TEST_CASE("ChainTagger: L1 leaves most weights at zero; the same twice") {
   const TemporaryFolder folder;
   const auto train = read_columns(folder.write("train", corpus(1, 100)));
