@@ -74,14 +74,7 @@ TEST_CASE_TEMPLATE("optimizer kernels: partial vectors and all instruction sets 
   check_everywhere<T, D>(&D::rmsprop, RmspropStep<T>{T(0.01), T(0.9), T(0.1), T(1e-3), T(0), true});
   check_everywhere<T, D>(&D::rprop, RpropStep<T>{T(1), T(1.2), T(0.5), T(0.01), T(0.05)});
   using A = AdamKernels<T>;
-  AdamStep<T> adam{.beta1 = T(0.9),
-                   .beta2 = T(0.99),
-                   .fresh1 = T(0.1),
-                   .fresh2 = T(0.01),
-                   .epsilon = T(1e-3),
-                   .mean_rate = T(0.1),
-                   .gradient_rate = T(0.02),
-                   .root = T(2)};
+  AdamStep<T> adam{{T(0.9), T(0.99), T(0.1), T(0.01), T(1e-3)}, T(0.1), T(0.02), T(2)};
   check_everywhere<T, A>(&A::adam, adam);
   adam.keep_largest = true;
   check_everywhere<T, A>(&A::adam, adam);
