@@ -208,7 +208,7 @@ TEST_CASE("implicit gradients: small cotangents lose nothing, and what did not c
     const auto given = grad(loss(bad), {wild[0], wild[1]}), expected = grad(loss(reference), {wild[0], wild[1]});
     CHECK_FALSE(bad.adjoint->converged);
     CHECK(bad.adjoint->message.find("did not converge") != std::string::npos);
-    CHECK(bad.adjoint->iterations <= 100);
+    CHECK(bad.adjoint->iterations < 20);  // of 50 that were made: cut where the terms grew
     double largest = 0, most = 0;
     for (std::int64_t e = 0; e < given[0].size(); ++e) {
       largest = std::max(largest, std::abs(given[0].data()[e]));
