@@ -21,7 +21,7 @@ namespace detail {
 
 /// What a bijection is made of. `log_det`, where not null, is set to the logarithm of the Jacobian's determinant.
 template <class F>
-concept BijectionRule = std::copy_constructible<F> && requires(const F& f, const Var<double>& x, Var<double>* log_det) {
+concept BijectionRule = requires(const F& f, const Var<double>& x, Var<double>* log_det) {
   { f.name() } -> std::convertible_to<std::string>;
   { f.forward(x, log_det) } -> std::same_as<Var<double>>;
   { f.inverse(x) } -> std::same_as<Var<double>>;
@@ -41,8 +41,10 @@ concept BijectionRule = std::copy_constructible<F> && requires(const F& f, const
 ///     Shape constrained_shape(const Shape&) const; Shape unconstrained_shape(const Shape&) const;  // if not the same
 class Bijection {
  public:
-  template <detail::BijectionRule F>
-  requires(!std::same_as<F, Bijection>) Bijection(F rule) : rule_(std::make_shared<const RuleOf<F>>(std::move(rule))) {}
+  // The first condition comes first: copying a Bijection must not ask whether it is a rule.
+  template <class F>
+  requires(!std::same_as<F, Bijection> && detail::BijectionRule<F>) Bijection(F rule)
+      : rule_(std::make_shared<const RuleOf<F>>(std::move(rule))) {}
 
   std::string name() const { return rule_->name(); }
   /// The constrained value. @throws ShapeError
