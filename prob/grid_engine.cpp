@@ -64,11 +64,12 @@ void GridBeliefPropagationEngine<T>::backward(const T* grad_log_marginals, T* gr
                                               T* grad_vertical) const {
   const GridShape& grid = grid_;
   const std::size_t K = grid.states, step = 4 * planes_.total, square = K * K;
+  const std::size_t parts = kernels_->lanes, pair_size = 4 * square * parts;
   const std::size_t grain = rows_of_a_chunk(grid), chunks = (grid.height + grain - 1) / grain;
-  PoolBuffer<T> grad_messages(2 * step), planes(planes_.total), pairs(chunks * 4 * square);
+  PoolBuffer<T> grad_messages(2 * step), planes(planes_.total), pairs(chunks * pair_size);
   // The margins are read as the gradients of messages that leave the grid: none.
   std::fill_n(grad_messages.data(), 2 * step, T(0));
-  std::fill_n(pairs.data(), chunks * 4 * square, T(0));
+  std::fill_n(pairs.data(), chunks * pair_size, T(0));
   const auto at = [&](int n) { return messages_.data() + step * static_cast<std::size_t>(n); };
   const auto grad_at = [&](int n) { return grad_messages.data() + step * static_cast<std::size_t>(n % 2); };
   over_rows(grid, [&](std::size_t first, std::size_t last, std::size_t) {
@@ -77,25 +78,28 @@ void GridBeliefPropagationEngine<T>::backward(const T* grad_log_marginals, T* gr
   });
   for (int n = iterations_; n-- > 0;)
     over_rows(grid, [&](std::size_t first, std::size_t last, std::size_t chunk) {
-      PoolBuffer<T> scratch(4 * K * planes_.plane + square * 64 / sizeof(T));
+      PoolBuffer<T> scratch(4 * K * planes_.plane);
       kernels_->step_backward(grid, potentials_.data(), unary_.data(), damping_, at(n), grad_at(n + 1), first, last,
-                              grad_at(n), planes.data(), pairs.data() + chunk * 4 * square, scratch.data());
+                              grad_at(n), planes.data(), pairs.data() + chunk * pair_size, scratch.data());
     });
   over_rows(grid, [&](std::size_t first, std::size_t last, std::size_t) {
     kernels_->store_unary(grid, planes.data(), first, last, grad_unary);
   });
+  PoolBuffer<T> sums(4 * square);
+  for (std::size_t n = 0; n < 4 * square; ++n) {
+    T sum = 0;
+    for (std::size_t c = 0; c < chunks; ++c)
+      for (std::size_t v = 0; v < parts; ++v) sum += pairs.data()[c * pair_size + n * parts + v];
+    sums.data()[n] = sum;
+  }
   for (int axis = 0; axis < 2; ++axis) {
     T* grad = axis == 0 ? grad_horizontal : grad_vertical;
     if (grad == nullptr) continue;
     const std::size_t forward = static_cast<std::size_t>(axis) * 2 * square, backward = forward + square;
     for (std::size_t i = 0; i < K; ++i)
-      for (std::size_t j = 0; j < K; ++j) {
-        T sum = 0;
-        for (std::size_t c = 0; c < chunks; ++c)
-          sum +=
-              pairs.data()[c * 4 * square + forward + i * K + j] + pairs.data()[c * 4 * square + backward + j * K + i];
-        grad[i * K + j] = sum * potentials_.data()[forward + i * K + j];
-      }
+      for (std::size_t j = 0; j < K; ++j)
+        grad[i * K + j] = (sums.data()[forward + i * K + j] + sums.data()[backward + j * K + i]) *
+                          potentials_.data()[forward + i * K + j];
   }
 }
 

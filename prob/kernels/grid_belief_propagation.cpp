@@ -200,15 +200,13 @@ void step_backward_rows(const GridShape& grid, const T* potentials, const T* una
                         T* grad_potentials, T* scratch) {
   const GridPlanes p = grid_planes<T>(grid);
   const std::size_t K = fixed != 0 ? fixed : grid.states;
-  T* shared = scratch + 4 * K * p.plane;
-  for (std::size_t d = 0; d < 4; ++d)
-    for (std::size_t n = 0; n < (fixed != 0 ? 0 : K * K * lanes<T>); ++n) shared[n] = T(0);
   for (std::size_t y = first; y < last; ++y) {
     for (std::size_t d = 0; d < 4; ++d) {
       const T* potential = potentials + d * K * K;
+      T* sums = grad_potentials + d * K * K * lanes<T>;
       Vec<T> pair[fixed != 0 ? fixed * fixed : 1];
       if constexpr (fixed != 0)
-        for (std::size_t n = 0; n < K * K; ++n) pair[n] = Vec<T>{};
+        for (std::size_t n = 0; n < K * K; ++n) pair[n] = load<T>(sums + n * lanes<T>);
       for (std::size_t x = 0; x < grid.width; x += lanes<T>) {
         const std::size_t at = (y + 1) * p.row + p.margin + x;
         Vec<T> from[room<T, fixed>], out[room<T, fixed>], g[room<T, fixed>];
@@ -230,23 +228,15 @@ void step_backward_rows(const GridShape& grid, const T* potentials, const T* una
             if constexpr (fixed != 0) {
               pair[i * K + j] += from[i] * g[j];
             } else {
-              T* place = shared + (i * K + j) * lanes<T>;
+              T* place = sums + (i * K + j) * lanes<T>;
               store<T>(place, load<T>(place) + from[i] * g[j]);
             }
           }
           store<T>(scratch + (d * K + i) * p.plane + x, sum);
         }
       }
-      for (std::size_t n = 0; n < K * K; ++n) {
-        Vec<T> value;
-        if constexpr (fixed != 0) {
-          value = pair[n];
-        } else {
-          value = load<T>(shared + n * lanes<T>);
-          store<T>(shared + n * lanes<T>, Vec<T>{});
-        }
-        grad_potentials[d * K * K + n] += sum_lanes<T>(value)[0];
-      }
+      if constexpr (fixed != 0)
+        for (std::size_t n = 0; n < K * K; ++n) store<T>(sums + n * lanes<T>, pair[n]);
     }
     // From the cavities' gradients to those of unary potentials and messages: the message from the left is in all
     // cavities but the one that goes left.
@@ -306,6 +296,7 @@ void store_unary(const GridShape& grid, const T* from, std::size_t first, std::s
 template <class T>
 constexpr GridBeliefPropagationKernels<T> table() {
   GridBeliefPropagationKernels<T> t{};
+  t.lanes = lanes<T>;
   t.planes = planes<T>;
   t.prepare = prepare<T>;
   t.load_unary = load_unary<T>;

@@ -14,6 +14,7 @@ struct GridBeliefPropagationKernels {
   static constexpr std::size_t most_states = 64;
   static constexpr T widest_range = sizeof(T) == 4 ? T(12) : T(130);
 
+  std::size_t lanes;  ///< of a vector
   GridPlanes (*planes)(const GridShape& grid);
   /// potentials[4][states * states]: exponentials of the log-potentials horizontal (left pixel's state is the row) and
   /// vertical (upper pixel's) in sender x receiver order of the four directions.
@@ -32,7 +33,8 @@ struct GridBeliefPropagationKernels {
   void (*beliefs_backward)(const GridShape& grid, const T* unary, const T* messages, const T* grad_log_marginals,
                            std::size_t first, std::size_t last, T* grad_messages, T* grad_unary);
   /// From the gradients of `next` to those of `messages`; adds to grad_unary and to grad_potentials (four matrices as
-  /// in prepare, gradient of the exponentials). scratch: 4 * states * planes.plane + states * states * 64 / sizeof(T).
+  /// in prepare, gradient of the exponentials, each element `lanes` parts of the sum). scratch: 4 * states *
+  /// planes.plane.
   void (*step_backward)(const GridShape& grid, const T* potentials, const T* unary, T damping, const T* messages,
                         const T* grad_next, std::size_t first, std::size_t last, T* grad_messages, T* grad_unary,
                         T* grad_potentials, T* scratch);
