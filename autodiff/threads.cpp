@@ -21,7 +21,8 @@ namespace tapestry {
 namespace detail {
 namespace {
 
-constexpr auto spin_time = std::chrono::microseconds(50);
+// A few times what waking a sleeping thread takes on an idle machine (10 to 50 us).
+constexpr auto spin_time = std::chrono::microseconds(200);
 
 void relax() {
 #if defined(__x86_64__)

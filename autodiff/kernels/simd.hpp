@@ -165,13 +165,29 @@ TAPESTRY_INLINE T horizontal_max(Vec<T> v) {
   for (std::size_t i = 1; i < lanes<T>; ++i) best = buffer[i] > best ? buffer[i] : best;
   return best;
 }
+/// a where a > b, else b (also where either is not a number). Compilers make a comparison and a blend of that.
 template <class T>
 TAPESTRY_INLINE Vec<T> vmax(Vec<T> a, Vec<T> b) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    return (Vec<T>)_mm512_mask_max_ps((__m512)a, __mmask16(-1), (__m512)a, (__m512)b);
+  else
+    return (Vec<T>)_mm512_mask_max_pd((__m512d)a, __mmask8(-1), (__m512d)a, (__m512d)b);
+#else
   return a > b ? a : b;
+#endif
 }
+/// a where a < b, else b.
 template <class T>
 TAPESTRY_INLINE Vec<T> vmin(Vec<T> a, Vec<T> b) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    return (Vec<T>)_mm512_mask_min_ps((__m512)a, __mmask16(-1), (__m512)a, (__m512)b);
+  else
+    return (Vec<T>)_mm512_mask_min_pd((__m512d)a, __mmask8(-1), (__m512d)a, (__m512d)b);
+#else
   return a < b ? a : b;
+#endif
 }
 
 }  // namespace tapestry::detail::TAPESTRY_ARCH
