@@ -3,15 +3,84 @@
 namespace tapestry::detail::TAPESTRY_ARCH {
 namespace {
 
+/// The lanes moved up by `step`; those of `fill` come in.
+template <int step, class V>
+TAPESTRY_INLINE V move_up(V v, V fill) {
+  constexpr std::size_t n = sizeof(V) / sizeof(v[0]);
+  if constexpr (n == 16) {
+    if constexpr (step == 8)
+      return __builtin_shufflevector(fill, v, 0, 0, 0, 0, 0, 0, 0, 0, 16, 17, 18, 19, 20, 21, 22, 23);
+    if constexpr (step == 4)
+      return __builtin_shufflevector(fill, v, 0, 0, 0, 0, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27);
+    if constexpr (step == 2)
+      return __builtin_shufflevector(fill, v, 0, 0, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29);
+    if constexpr (step == 1)
+      return __builtin_shufflevector(fill, v, 0, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30);
+  } else if constexpr (n == 8) {
+    if constexpr (step == 4) return __builtin_shufflevector(fill, v, 0, 0, 0, 0, 8, 9, 10, 11);
+    if constexpr (step == 2) return __builtin_shufflevector(fill, v, 0, 0, 8, 9, 10, 11, 12, 13);
+    if constexpr (step == 1) return __builtin_shufflevector(fill, v, 0, 8, 9, 10, 11, 12, 13, 14);
+  } else if constexpr (n == 4) {
+    if constexpr (step == 2) return __builtin_shufflevector(fill, v, 0, 0, 4, 5);
+    if constexpr (step == 1) return __builtin_shufflevector(fill, v, 0, 4, 5, 6);
+  } else {
+    return __builtin_shufflevector(fill, v, 0, 2);
+  }
+}
+template <class V>
+TAPESTRY_INLINE V reversed(V v) {
+  constexpr std::size_t n = sizeof(V) / sizeof(v[0]);
+  if constexpr (n == 16)
+    return __builtin_shufflevector(v, v, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  else if constexpr (n == 8)
+    return __builtin_shufflevector(v, v, 7, 6, 5, 4, 3, 2, 1, 0);
+  else if constexpr (n == 4)
+    return __builtin_shufflevector(v, v, 3, 2, 1, 0);
+  else
+    return __builtin_shufflevector(v, v, 1, 0);
+}
+
+/// Lane i becomes op over lanes 0 to i, in log2(lanes) steps. neutral: op(neutral, x) = x.
+template <class T, class Op>
+TAPESTRY_INLINE Vec<T> scan_lanes(Vec<T> x, Vec<T> neutral, Op op) {
+  x = op(move_up<1>(x, neutral), x);
+  if constexpr (lanes < T >> 2) x = op(move_up<2>(x, neutral), x);
+  if constexpr (lanes < T >> 4) x = op(move_up<4>(x, neutral), x);
+  if constexpr (lanes < T >> 8) x = op(move_up<8>(x, neutral), x);
+  return x;
+}
+
+/// One contiguous row: what came before goes into the next vector in one step, not one an element.
+template <class T, class Op>
+TAPESTRY_INLINE void scan_row(const T* x, std::size_t n, T* y, T neutral, bool reverse, Op op) {
+  const Vec<T> none = splat<T>(neutral);
+  Vec<T> before = none;
+  if (reverse) {
+    std::size_t end = n;
+    for (; end >= lanes<T>; end -= lanes<T>) {
+      const Vec<T> here = op(before, scan_lanes<T>(reversed(load<T>(x + end - lanes<T>)), none, op));
+      store<T>(y + end - lanes<T>, reversed(here));
+      before = splat<T>(here[lanes<T> - 1]);
+    }
+    Vec<T> last = before;
+    while (end-- > 0) {
+      last = op(last, splat<T>(x[end]));
+      y[end] = last[0];
+    }
+    return;
+  }
+  for (std::size_t i = 0; i < n; i += lanes<T>) {
+    const Vec<T> here = op(before, scan_lanes<T>(load_partial<T>(x + i, n - i, neutral), none, op));
+    store_partial<T>(y + i, here, n - i);
+    before = splat<T>(here[lanes<T> - 1]);
+  }
+}
+
 template <class T>
 void cumsum(const T* x, AxisView v, T* y, bool reverse) {
   for (std::size_t o = 0; o < v.outer; ++o, x += v.axis * v.inner, y += v.axis * v.inner) {
     if (v.inner == 1) {
-      T s = 0;
-      if (reverse)
-        for (std::size_t a = v.axis; a-- > 0;) y[a] = s += x[a];
-      else
-        for (std::size_t a = 0; a < v.axis; ++a) y[a] = s += x[a];
+      scan_row(x, v.axis, y, T(0), reverse, [](Vec<T> a, Vec<T> b) TAPESTRY_ALWAYS_INLINE { return a + b; });
       continue;
     }
     for (std::size_t step = 0; step < v.axis; ++step) {
@@ -76,36 +145,81 @@ void cumprod_backward(const T* g, const T* x, AxisView v, T* out, bool accumulat
     }
 }
 
+/// log(e^a + e^b).
+template <class T, int U>
+TAPESTRY_INLINE Pack<T, U> log_add(const Pack<T, U>& a, const Pack<T, U>& b) {
+  const Pack<T, U> larger = select((a > b) | (a != a), a, b);
+  const Pack<T, U> sum = larger + log1p_of_fraction(vexp(-vabs(a - b)));
+  return select(vabs(larger) == infinity<T>, larger, sum);
+}
+
 template <class T>
 void logcumsumexp(const T* x, AxisView v, T* y) {
+  if (v.inner == 1) {
+    for (std::size_t o = 0; o < v.outer; ++o)
+      scan_row(x + o * v.axis, v.axis, y + o * v.axis, -infinity<T>, false,
+               [](Vec<T> a, Vec<T> b) TAPESTRY_ALWAYS_INLINE {
+                 const Pack<T, 1> before{{a}}, here{{b}};
+                 return log_add(before, here).v[0];
+               });
+    return;
+  }
   for_tiles<T, 2>(v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
     constexpr int U = decltype(width)::value;
     const std::size_t at = o * v.axis * v.inner + i;
     Pack<T, U> s = splat_pack<T, U>(-infinity<T>);
     for (std::size_t a = 0; a < v.axis; ++a) {
-      const Pack<T, U> p = load_some<T, U>(x + at + a * v.inner, m);
-      const Pack<T, U> larger = select((s > p) | (s != s), s, p);
-      const Pack<T, U> sum = larger + log1p_of_fraction(vexp(-vabs(s - p)));
-      s = select(vabs(larger) == infinity<T>, larger, sum);
+      s = log_add(s, load_some<T, U>(x + at + a * v.inner, m));
       store_some<T, U>(y + at + a * v.inner, s, m);
     }
   });
 }
-/// R(i) = g(i) + e^(y(i) - y(i+1)) R(i+1), and the gradient is e^(x(i) - y(i)) R(i): no exponent is positive.
+// R(i) = g(i) + e^(y(i) - y(i+1)) R(i+1), and the gradient is e^(x(i) - y(i)) R(i): no exponent is positive.
+/// The factor of R(i+1).
+template <class T, int U>
+TAPESTRY_INLINE Pack<T, U> ratio_of(const Pack<T, U>& here, const Pack<T, U>& next) {
+  return select(here == next, like(here, T(1)), vexp(here - next));
+}
+template <class T, int U>
+TAPESTRY_INLINE void store_share(const Pack<T, U>& r, const Pack<T, U>& x, const Pack<T, U>& y, T* out, std::size_t m,
+                                 bool accumulate) {
+  const Pack<T, U> share = select(x == y, like(x, T(1)), vexp(x - y));
+  store_gradient<T, U>(select(y == -infinity<T>, T(0), r), share, out, m, accumulate);
+}
+
+/// The exponentials of a contiguous row by vectors; only the sum R goes from element to element.
+template <class T>
+void logcumsumexp_backward_row(const T* g, const T* x, const T* y, std::size_t n, T* out, bool accumulate) {
+  T r = 0, following = infinity<T>;
+  for (std::size_t end = n; end > 0;) {
+    const std::size_t begin = (end - 1) / lanes<T> * lanes<T>, m = end - begin;
+    T next[lanes<T>] = {}, sums[lanes<T>] = {}, ratios[lanes<T>];
+    for (std::size_t i = 0; i + 1 < m; ++i) next[i] = y[begin + i + 1];
+    next[m - 1] = following;
+    const Pack<T, 1> here = load_some<T, 1>(y + begin, m);
+    store_pack<T, 1>(ratios, ratio_of(here, load_pack<T, 1>(next)));
+    for (std::size_t i = m; i-- > 0;) sums[i] = r = g[begin + i] + ratios[i] * r;
+    following = y[begin];
+    store_share(load_pack<T, 1>(sums), load_some<T, 1>(x + begin, m), here, out + begin, m, accumulate);
+    end = begin;
+  }
+}
 template <class T>
 void logcumsumexp_backward(const T* g, const T* x, const T* y, AxisView v, T* out, bool accumulate) {
+  if (v.inner == 1) {
+    for (std::size_t at = 0; at < v.outer * v.axis; at += v.axis)
+      logcumsumexp_backward_row(g + at, x + at, y + at, v.axis, out + at, accumulate);
+    return;
+  }
   for_tiles<T, 2>(v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
     constexpr int U = decltype(width)::value;
     Pack<T, U> r{}, next = splat_pack<T, U>(infinity<T>);
     for (std::size_t a = v.axis; a-- > 0;) {
       const std::size_t k = (o * v.axis + a) * v.inner + i;
       const Pack<T, U> here = load_some<T, U>(y + k, m);
-      const Pack<T, U> ratio = select(here == next, like(here, T(1)), vexp(here - next));
-      r = load_some<T, U>(g + k, m) + ratio * r;
+      r = load_some<T, U>(g + k, m) + ratio_of(here, next) * r;
       next = here;
-      const Pack<T, U> p = load_some<T, U>(x + k, m);
-      const Pack<T, U> share = select(p == here, like(p, T(1)), vexp(p - here));
-      store_gradient<T, U>(select(here == -infinity<T>, T(0), r), share, out + k, m, accumulate);
+      store_share(r, load_some<T, U>(x + k, m), here, out + k, m, accumulate);
     }
   });
 }

@@ -51,6 +51,29 @@ TEST_CASE("cumulative: fused backward is the rule, along every axis and past the
   }
 }
 
+TEST_CASE_TEMPLATE("cumulative: scans of rows longer than vectors, and their rests", T, float, double) {
+  const double tolerance = sizeof(T) == 4 ? 1e-5 : 1e-13;
+  for (const std::int64_t n : {1, 2, 15, 16, 17, 37, 64}) {
+    CAPTURE(n);
+    const Tensor<T> x(random({3, n}, 7).value());
+    const Var<T> sums = cumsum(Var<T>(x), 1), from_end = cumsum(Var<T>(x), 1, true), logs = logcumsumexp(Var<T>(x), 1);
+    for (std::int64_t r = 0; r < 3; ++r) {
+      double sum = 0, exponentials = 0, all = 0;
+      for (std::int64_t i = 0; i < n; ++i) all += static_cast<double>(x(r, i));
+      for (std::int64_t i = 0; i < n; ++i) {
+        CHECK(static_cast<double>(from_end.value()(r, i)) - (all - sum) == doctest::Approx(0).epsilon(30 * tolerance));
+        sum += static_cast<double>(x(r, i));
+        exponentials += std::exp(static_cast<double>(x(r, i)));
+        CHECK(static_cast<double>(sums.value()(r, i)) - sum == doctest::Approx(0).epsilon(30 * tolerance));
+        CHECK(static_cast<double>(logs.value()(r, i)) ==
+              doctest::Approx(std::log(exponentials)).epsilon(10 * tolerance));
+      }
+    }
+  }
+  for (const std::int64_t n : {7, 16, 37})
+    check_fused([](const auto& v) { return logcumsumexp(v[0], 1); }, {random({3, n}, 8)});
+}
+
 TEST_CASE("cumulative: products through zeros") {
   const Tensor<double> at = {2, 0, 3, 0, 4};
   V x(at, true);
