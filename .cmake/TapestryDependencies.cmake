@@ -17,3 +17,8 @@ find_path(LBFGS_INCLUDE_DIR lbfgs.h REQUIRED)
 find_library(LBFGS_LIBRARY lbfgs REQUIRED)
 find_path(METIS_INCLUDE_DIR metis.h REQUIRED)
 find_library(METIS_LIBRARY metis REQUIRED)
+if(TAPESTRY_ONEDNN)
+  # Its own package file insists on OpenCL.
+  find_path(ONEDNN_INCLUDE_DIR dnnl.h)
+  find_library(ONEDNN_LIBRARY dnnl)
+endif()

@@ -84,6 +84,11 @@ target_link_libraries(tapestry
   PUBLIC xtensor Threads::Threads
   PRIVATE PkgConfig::OPENBLAS PkgConfig::SLEEF ${LAPACKE_LIBRARY} ${LBFGS_LIBRARY} ${METIS_LIBRARY} PNG::PNG
           ZLIB::ZLIB)
+if(TAPESTRY_ONEDNN AND ONEDNN_INCLUDE_DIR AND ONEDNN_LIBRARY)
+  set_source_files_properties(autodiff/onednn.cpp PROPERTIES
+    COMPILE_DEFINITIONS TAPESTRY_ONEDNN=1 INCLUDE_DIRECTORIES "${ONEDNN_INCLUDE_DIR}")
+  target_link_libraries(tapestry PRIVATE ${ONEDNN_LIBRARY} ${CMAKE_DL_LIBS})
+endif()
 
 # Headers of others alone: those of this tree change, and all would be compiled again.
 set(TAPESTRY_PRECOMPILED <algorithm> <array> <cmath> <cstdint> <fstream> <functional> <map> <memory> <numeric> <optional>

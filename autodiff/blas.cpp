@@ -9,6 +9,7 @@
 
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/kernels/small_gemm.hpp>
+#include <tapestry/autodiff/onednn.hpp>
 #include <tapestry/autodiff/openblas.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
@@ -54,6 +55,8 @@ void scale(Int m, Int n, T beta, T* c, Int ldc) {
 template <class T>
 void call_gemm(bool trans_a, bool trans_b, Int m, Int n, Int k, T alpha, const T* a, Int lda, const T* b, Int ldb,
                T beta, T* c, Int ldc) {
+  if constexpr (std::is_same_v<T, float>)
+    if (onednn_wins(m, n, k)) return onednn_gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   const blasint ld_a = leading(lda, trans_a ? m : k), ld_b = leading(ldb, trans_b ? k : n), ld_c = leading(ldc, n);
   if constexpr (std::is_same_v<T, float>)
     cblas_sgemm(CblasRowMajor, transposed(trans_a), transposed(trans_b), to_int(m), to_int(n), to_int(k), alpha, a,

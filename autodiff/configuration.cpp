@@ -3,6 +3,7 @@
 #include <ostream>
 
 #include <tapestry/autodiff/kernels/dispatch.hpp>
+#include <tapestry/autodiff/onednn.hpp>
 #include <tapestry/autodiff/openblas.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
@@ -30,8 +31,14 @@ Configuration configuration() {
 #else
   const std::string compiler = "g++ " __VERSION__;
 #endif
-  return {TAPESTRY_VERSION, compiler, name(detail::instruction_set()), blas.library, detail::blas_core(),
-          blas.tuned,       threads()};
+  const std::string onednn = detail::onednn_version();
+  return {TAPESTRY_VERSION,
+          compiler,
+          name(detail::instruction_set()),
+          blas.library + (onednn.empty() ? "" : ", " + onednn),
+          detail::blas_core(),
+          blas.tuned,
+          threads()};
 }
 
 std::ostream& operator<<(std::ostream& out, const Configuration& configuration) {

@@ -10,7 +10,7 @@ struct Configuration {
   std::string version;
   std::string compiler;
   std::string instruction_set;  ///< of Tapestry's own kernels: baseline, avx2 or avx512
-  std::string blas;             ///< name and version of the BLAS
+  std::string blas;             ///< name and version of the BLAS, and of oneDNN where it is used beside it
   std::string blas_core;        ///< the CPU that the BLAS' kernels are made for
   bool blas_tuned = false;      ///< whether Tapestry replaced the core that the BLAS had chosen
   int threads = 1;
