@@ -74,6 +74,18 @@ TEST_CASE("losses of padded chains are those of each sequence's factor graph, an
     }
 }
 
+TEST_CASE("losses of chains: an empty sequence has none") {
+  const auto x = normal_variables({{2, 3, K}, {K, K}, {K}, {K}});
+  const ChainPotentials<double> chain{x[0], x[1], Indices{3, 0}, x[2], x[3]};
+  for (int kind = 0; kind <= static_cast<int>(LossKind::perceptron); ++kind) {
+    CAPTURE(kind);
+    const auto loss =
+        structured_loss(chain, Indices(index_tensor({2, 3}, {0, 1, 2, 9, 9, 9})), {static_cast<LossKind>(kind)});
+    CHECK(loss.data()[0] > 0);
+    CHECK(loss.data()[1] == 0);
+  }
+}
+
 TEST_CASE("losses of chains: what they are not given") {
   const auto x = potentials_of({K, K});
   CHECK_THROWS_AS(structured_loss(chain_of(x), Indices(index_tensor({B, 3}, {0, 0, 0, 0, 0, 0, 0, 0, 0}))), ShapeError);
