@@ -143,23 +143,109 @@ InferenceResult<T> infer(const FactorGraph<T>& graph, const BeliefPropagation& o
   return detail::pass_messages(graph, options, detail::spread_weights(*graph.structure(), options.weights));
 }
 
+namespace {
+
+BeliefPropagation passing_of(const TreeReweighted& options) {
+  return {.iterations = options.iterations,
+          .tolerance = options.tolerance,
+          .damping = options.damping,
+          .schedule = options.schedule,
+          .gradient = options.gradient,
+          .truncation = options.truncation,
+          .seed = options.seed};
+}
+
+/// The mutual information of each factor's variables at the beliefs, summed over the batch; 0 of other kinds than
+/// tables.
 template <class T>
-InferenceResult<T> infer(const FactorGraph<T>& graph, const TreeReweighted& options) {
-  BeliefPropagation passing{.iterations = options.iterations,
-                            .tolerance = options.tolerance,
-                            .damping = options.damping,
-                            .schedule = options.schedule,
-                            .gradient = options.gradient,
-                            .truncation = options.truncation,
-                            .seed = options.seed};
+std::vector<double> mutual_information(const FactorGraph<T>& graph, const InferenceResult<T>& result) {
+  const std::int64_t batches = std::max<std::int64_t>(graph.batch(), 1);
+  std::vector<double> out;
+  for (std::size_t g = 0; g < graph.factor_groups().size(); ++g) {
+    const auto& group = graph.factor_groups()[g];
+    const std::int64_t entries = group.table().elements();
+    const T* beliefs = result.factors[g].data();
+    const std::size_t first = out.size();
+    out.resize(first + static_cast<std::size_t>(group.factors()), 0.0);
+    if (group.kind != FactorKind::table || group.arity() < 2) continue;
+    for (std::int64_t n = 0; n < batches * group.factors(); ++n, beliefs += entries) {
+      double& information = out[first + static_cast<std::size_t>(n % group.factors())];
+      std::int64_t stride = entries;
+      for (const std::int64_t k : group.cardinalities) {
+        stride /= k;
+        std::vector<double> marginal(static_cast<std::size_t>(k), 0.0);
+        for (std::int64_t e = 0; e < entries; ++e)
+          marginal[static_cast<std::size_t>(e / stride % k)] += static_cast<double>(beliefs[e]);
+        for (const double p : marginal)
+          if (p > 0) information -= p * std::log(p);
+      }
+      for (std::int64_t e = 0; e < entries; ++e) {
+        const auto p = static_cast<double>(beliefs[e]);
+        if (p > 0) information += p * std::log(p);
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+template <class T>
+std::vector<double> tree_weights(const FactorGraph<T>& graph, const TreeReweighted& options,
+                                 std::vector<double>* bounds) {
+  constexpr double shortest_step = 1e-3;
+  const NoGradients none;
+  const auto passing = passing_of(options);
   auto weights = detail::spread_weights(*graph.structure(), options.weights);
   if (weights.empty()) weights = detail::spanning_forest_weights(*graph.structure(), options.forests, options.seed);
-  auto result = detail::pass_messages(graph, passing, std::move(weights));
+  const auto bound_of = [](const InferenceResult<T>& result) {
+    double total = 0;
+    for (std::int64_t b = 0; b < result.log_partition.size(); ++b)
+      total += static_cast<double>(result.log_partition.data()[b]);
+    return total;
+  };
+  auto best = detail::pass_messages(graph, passing, weights);
+  double bound = bound_of(best);
+  if (bounds != nullptr) *bounds = {bound};
+  double step = .5;
+  for (int update = 0; update < options.weight_updates && best.converged && best.possible; ++update) {
+    const auto forest = detail::maximum_forest(*graph.structure(), mutual_information(graph, best));
+    bool lower = false;
+    // The step that was taken last is tried first, twice as long.
+    for (step = std::min(.5, 2 * step); step > shortest_step && !lower; step /= 2) {
+      auto moved = weights;
+      for (std::size_t f = 0; f < moved.size(); ++f) moved[f] = (1 - step) * moved[f] + (forest[f] ? step : 0);
+      auto tried = detail::pass_messages(graph, passing, moved);
+      lower = tried.converged && bound_of(tried) < bound;
+      if (!lower) continue;
+      weights = std::move(moved);
+      bound = bound_of(tried);
+      best = std::move(tried);
+      if (bounds != nullptr) bounds->push_back(bound);
+      break;
+    }
+    if (!lower) break;
+  }
+  return weights;
+}
+
+template <class T>
+InferenceResult<T> infer(const FactorGraph<T>& graph, const TreeReweighted& options) {
+  std::vector<double> bounds;
+  auto weights = detail::spread_weights(*graph.structure(), options.weights);
+  if (options.weight_updates > 0)
+    weights = tree_weights(graph, options, &bounds);
+  else if (weights.empty())
+    weights = detail::spanning_forest_weights(*graph.structure(), options.forests, options.seed);
+  auto result = detail::pass_messages(graph, passing_of(options), std::move(weights));
   if (result.converged) result.kind = BoundKind::upper_bound;
+  result.trace.bound = std::move(bounds);
   detail::check_bound(graph, result, "tree_reweighted");
   return result;
 }
 
+template std::vector<double> tree_weights(const FactorGraph<float>&, const TreeReweighted&, std::vector<double>*);
+template std::vector<double> tree_weights(const FactorGraph<double>&, const TreeReweighted&, std::vector<double>*);
 template InferenceResult<float> infer(const FactorGraph<float>&, const BeliefPropagation&);
 template InferenceResult<double> infer(const FactorGraph<double>&, const BeliefPropagation&);
 template InferenceResult<float> infer(const FactorGraph<float>&, const TreeReweighted&);

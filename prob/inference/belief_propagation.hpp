@@ -55,7 +55,19 @@ struct TreeReweighted {
   int forests = 50;  ///< drawn at least
   std::uint64_t seed = 0;
   std::vector<double> weights = {};
+  /// Steps by which weights are moved to tighten the bound: see tree_weights(). Each costs some runs of messages; the
+  /// bound after each is in trace.bound.
+  int weight_updates = 0;
 };
+
+/// Weights of all factors for TreeReweighted::weights, by conditional gradient (Wainwright, Jaakkola, Willsky 2005):
+/// the bound's derivative with respect to a factor's weight is less the mutual information of its variables, so weights
+/// move towards the set of factors without cycles that has the most of it. Where a step of no length lowers the bound,
+/// or messages do not converge, the search ends. `bounds`, if not null, gets the bound at the start and after each
+/// step.
+template <class T>
+std::vector<double> tree_weights(const FactorGraph<T>& graph, const TreeReweighted& options,
+                                 std::vector<double>* bounds = nullptr);
 
 /// @throws GraphError for a schedule and a way of gradients that do not go together; NumericalError for NaN potentials
 template <class T>
@@ -63,6 +75,10 @@ InferenceResult<T> infer(const FactorGraph<T>& graph, const BeliefPropagation& o
 template <class T>
 InferenceResult<T> infer(const FactorGraph<T>& graph, const TreeReweighted& options);
 
+extern template std::vector<double> tree_weights(const FactorGraph<float>&, const TreeReweighted&,
+                                                 std::vector<double>*);
+extern template std::vector<double> tree_weights(const FactorGraph<double>&, const TreeReweighted&,
+                                                 std::vector<double>*);
 extern template InferenceResult<float> infer(const FactorGraph<float>&, const BeliefPropagation&);
 extern template InferenceResult<double> infer(const FactorGraph<double>&, const BeliefPropagation&);
 extern template InferenceResult<float> infer(const FactorGraph<float>&, const TreeReweighted&);

@@ -43,7 +43,15 @@ PlainResult run(const DenseTables& tables, const GraphStructure& graph, const Gi
   result.converged = sampler.find_possible(options.search);
   result.assignment = sampler.state();
   double best = sampler.score();
-  for (std::int64_t i = 0; i < options.burn_in; ++i) sampler.sweep(nullptr);
+  const auto sweep = [&](double* sums_of) {
+    if (options.blocks == GibbsBlocks::chromatic)
+      sampler.chromatic_sweep(sums_of);
+    else if (options.blocks == GibbsBlocks::trees)
+      sampler.tree_sweep(sums_of);
+    else
+      sampler.sweep(sums_of);
+  };
+  for (std::int64_t i = 0; i < options.burn_in; ++i) sweep(nullptr);
   std::vector<double> mean(states, 0.0), square(states, 0.0), sums(states);
   const std::int64_t batches = std::min(batches_of_means, options.iterations);
   double score_sum = 0;
@@ -51,7 +59,7 @@ PlainResult run(const DenseTables& tables, const GraphStructure& graph, const Gi
     std::fill(sums.begin(), sums.end(), 0.0);
     const std::int64_t begin = batch * options.iterations / batches, end = (batch + 1) * options.iterations / batches;
     for (std::int64_t i = begin; i < end; ++i) {
-      sampler.sweep(sums.data());
+      sweep(sums.data());
       double score = 0;
       for (std::size_t f = 0; f < scopes.size(); ++f) {
         const std::size_t entry = sampler.entry(f);

@@ -7,7 +7,14 @@
 
 namespace tapestry {
 
-/// Single-site Gibbs sampling. Marginals are averages of conditional distributions (Rao-Blackwellised), with standard
+/// What is drawn at once.
+enum class GibbsBlocks {
+  single,     ///< one variable after the other
+  chromatic,  ///< the same by colours: variables that share no factor, in threads (Gonzalez et al. 2011)
+  trees       ///< trees of variables jointly, which mixes faster where factors are strong (Hamze, de Freitas 2004)
+};
+
+/// Gibbs sampling. Marginals are averages of conditional distributions (Rao-Blackwellised), with standard
 /// errors by batch means; the log-partition is Bethe's estimate at the sampled marginals; the assignment is the best
 /// that was seen. Nothing is differentiable.
 struct Gibbs {
@@ -15,6 +22,7 @@ struct Gibbs {
   std::int64_t iterations = 10000;  ///< sweeps over all variables that count
   std::int64_t burn_in = 1000;
   std::uint64_t seed = 0;
+  GibbsBlocks blocks = GibbsBlocks::single;
   /// Draws in the search for a possible start, where factors forbid states.
   std::int64_t search = 1000000;
 };

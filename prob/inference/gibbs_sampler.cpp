@@ -28,8 +28,8 @@ GibbsSampler::GibbsSampler(std::vector<std::int64_t> cardinalities, std::vector<
     offset_.push_back(offset_.back() + static_cast<std::size_t>(k));
     most = std::max(most, k);
   }
-  logs_.resize(static_cast<std::size_t>(most));
-  violations_.resize(static_cast<std::size_t>(most));
+  scratch_.logs.resize(static_cast<std::size_t>(most));
+  scratch_.violations.resize(static_cast<std::size_t>(most));
   for (std::size_t f = 0; f < scopes_.size(); ++f) {
     std::size_t stride = 1;
     strides_.emplace_back(scopes_[f].size());
@@ -65,51 +65,44 @@ double GibbsSampler::score() const {
   return total;
 }
 
-void GibbsSampler::conditional(std::size_t v) {
+void GibbsSampler::conditional(std::size_t v, Conditional& c) const {
   const auto k = static_cast<std::size_t>(cardinalities_[v]);
-  std::fill_n(logs_.begin(), k, 0.0);
-  std::fill_n(violations_.begin(), k, 0);
+  std::fill_n(c.logs.begin(), k, 0.0);
+  std::fill_n(c.violations.begin(), k, 0);
   for (const auto& [f, stride] : around_[v]) {
     const double* table = tables_[static_cast<std::size_t>(f)] + entry(static_cast<std::size_t>(f)) -
                           stride * static_cast<std::size_t>(state_[v]);
     for (std::size_t s = 0; s < k; ++s) {
       const double x = table[s * stride];
       if (x == minus_infinity)
-        ++violations_[s];
+        ++c.violations[s];
       else
-        logs_[s] += x;
+        c.logs[s] += x;
     }
   }
 }
 
-std::int64_t GibbsSampler::draw(std::size_t v, double* sums) {
-  conditional(v);
+std::int64_t GibbsSampler::draw(std::size_t v, double u, Conditional& c, double* sums) const {
+  conditional(v, c);
+  auto& logs = c.logs;
   const auto k = static_cast<std::size_t>(cardinalities_[v]);
-  const int fewest = *std::min_element(violations_.begin(), violations_.begin() + static_cast<std::ptrdiff_t>(k));
+  const int fewest = *std::min_element(c.violations.begin(), c.violations.begin() + static_cast<std::ptrdiff_t>(k));
   double largest = minus_infinity, total = 0;
   for (std::size_t s = 0; s < k; ++s)
-    if (violations_[s] == fewest) largest = std::max(largest, logs_[s]);
+    if (c.violations[s] == fewest) largest = std::max(largest, logs[s]);
   for (std::size_t s = 0; s < k; ++s) {
-    logs_[s] = violations_[s] == fewest ? std::exp(logs_[s] - largest) : 0;
-    total += logs_[s];
+    logs[s] = c.violations[s] == fewest ? std::exp(logs[s] - largest) : 0;
+    total += logs[s];
   }
   if (sums != nullptr)
-    for (std::size_t s = 0; s < k; ++s) sums[offset_[v] + s] += logs_[s] / total;
-  double u = random_.uniform() * total;
-  std::size_t chosen = k;
-  for (std::size_t s = 0; s < k; ++s) {
-    if (logs_[s] == 0) continue;
-    chosen = s;
-    u -= logs_[s];
-    if (u < 0) break;
-  }
-  return static_cast<std::int64_t>(chosen);
+    for (std::size_t s = 0; s < k; ++s) sums[offset_[v] + s] += logs[s] / total;
+  return choose(logs.data(), k, u * total);
 }
 
 void GibbsSampler::sweep(double* sums) {
   for (std::size_t v = 0; v < state_.size(); ++v) {
     if (!observed_[v])
-      state_[v] = draw(v, sums);
+      state_[v] = draw(v, random_.uniform(), scratch_, sums);
     else if (sums != nullptr)
       sums[offset_[v] + static_cast<std::size_t>(state_[v])] += 1;
   }
@@ -120,11 +113,11 @@ void GibbsSampler::climb() {
     changed = false;
     for (std::size_t v = 0; v < state_.size(); ++v) {
       if (observed_[v]) continue;
-      conditional(v);
+      conditional(v, scratch_);
       auto best = static_cast<std::size_t>(state_[v]);
       for (std::size_t s = 0; s < static_cast<std::size_t>(cardinalities_[v]); ++s)
-        if (violations_[s] < violations_[best] ||
-            (violations_[s] == violations_[best] && logs_[s] > logs_[best] + 1e-12))
+        if (scratch_.violations[s] < scratch_.violations[best] ||
+            (scratch_.violations[s] == scratch_.violations[best] && scratch_.logs[s] > scratch_.logs[best] + 1e-12))
           best = s;
       changed = changed || static_cast<std::int64_t>(best) != state_[v];
       state_[v] = static_cast<std::int64_t>(best);
@@ -157,7 +150,8 @@ bool GibbsSampler::find_possible(std::int64_t steps) {
       if (!observed_[static_cast<std::size_t>(v)]) open.push_back(static_cast<std::size_t>(v));
     if (open.empty()) return false;
     const std::size_t v = open[static_cast<std::size_t>(random_.integer(static_cast<std::int64_t>(open.size())))];
-    state_[v] = random_.uniform() < noise ? random_.integer(cardinalities_[v]) : draw(v, nullptr);
+    state_[v] =
+        random_.uniform() < noise ? random_.integer(cardinalities_[v]) : draw(v, random_.uniform(), scratch_, nullptr);
     // Others than the one drawn: a violated factor is rarely mended by one variable alone.
     for (const auto& touch : around_[v]) refresh(static_cast<std::size_t>(touch.factor));
   }

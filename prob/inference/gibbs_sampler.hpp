@@ -8,7 +8,19 @@
 
 namespace tapestry::detail {
 
-/// Single-site Gibbs sampling (Geman and Geman 1984) in tables of logarithms.
+/// The index at which the running sum of weights passes u; of those that are not zero.
+inline std::int64_t choose(const double* weights, std::size_t n, double u) {
+  std::size_t chosen = n;
+  for (std::size_t s = 0; s < n; ++s) {
+    if (weights[s] == 0) continue;
+    chosen = s;
+    u -= weights[s];
+    if (u < 0) break;
+  }
+  return static_cast<std::int64_t>(chosen);
+}
+
+/// Gibbs sampling (Geman and Geman 1984) in tables of logarithms.
 class GibbsSampler {
  public:
   GibbsSampler(std::vector<std::int64_t> cardinalities, std::vector<std::vector<std::int64_t>> scopes,
@@ -21,6 +33,13 @@ class GibbsSampler {
 
   /// Draws each unobserved variable given all others. If `sums` is not null, adds each one's conditional distribution.
   void sweep(double* sums);
+  /// The same colour by colour: variables that share no factor at once, in threads. Each variable has random numbers of
+  /// its own, whatever the number of threads.
+  void chromatic_sweep(double* sums);
+  /// Trees of variables, one tree after the other, each drawn jointly given all others: messages from the leaves to the
+  /// root, states from the root to the leaves (Hamze, de Freitas 2004). `sums` gets each variable's distribution given
+  /// its parent's new state. Until the state is possible, a tree that has no possible states stays.
+  void tree_sweep(double* sums);
   /// Sets each variable to its best state in turn until none changes.
   void climb();
 
@@ -35,9 +54,17 @@ class GibbsSampler {
     std::int32_t factor;
     std::size_t stride;
   };
-  /// Log-probabilities (unnormalised) of the states of v, and how many factors forbid each.
-  void conditional(std::size_t v);
-  std::int64_t draw(std::size_t v, double* sums);
+  /// Log-probabilities (unnormalised) of the states of a variable, and how many factors forbid each.
+  struct Conditional {
+    std::vector<double> logs;
+    std::vector<int> violations;
+  };
+  void conditional(std::size_t v, Conditional& c) const;
+  std::int64_t draw(std::size_t v, double u, Conditional& c, double* sums) const;
+  /// Trees inside which factors join at most two free variables, parents first.
+  void plant();
+  void draw_tree(std::size_t begin, std::size_t end, double* sums);
+  void color();
 
   std::vector<std::int64_t> cardinalities_;
   std::vector<std::vector<std::int64_t>> scopes_;
@@ -47,9 +74,12 @@ class GibbsSampler {
   std::vector<char> observed_;
   std::vector<std::int64_t> state_;
   std::vector<std::size_t> offset_;
-  std::vector<double> logs_;
-  std::vector<int> violations_;
+  Conditional scratch_;
   Generator random_;
+  std::vector<std::vector<std::size_t>> colors_;  // variables of each colour
+  // Variables of one tree after the other, parents first, and each one's parent (itself for a root).
+  std::vector<std::size_t> planted_, parent_, tree_begin_;
+  std::vector<double> tree_logs_;
 };
 
 }  // namespace tapestry::detail

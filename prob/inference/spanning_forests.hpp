@@ -12,4 +12,8 @@ namespace tapestry::detail {
 /// above. Unary factors have one.
 std::vector<double> spanning_forest_weights(const GraphStructure& graph, int rounds, std::uint64_t seed);
 
+/// Which factors are in a maximal set without cycles that is filled by descending gain (of the largest sum of gains
+/// where factors join two variables: Kruskal 1956).
+std::vector<char> maximum_forest(const GraphStructure& graph, const std::vector<double>& gains);
+
 }  // namespace tapestry::detail

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/threads.hpp>
 #include <tapestry/prob/graph_builders.hpp>
 #include <tapestry/prob/inference/gibbs.hpp>
 #include <tapestry/prob/inference/gibbs_sampler.hpp>
@@ -109,4 +110,78 @@ TEST_CASE("a possible start is found where factors forbid most states") {
   const auto none = infer(impossible, Gibbs{.iterations = 10, .burn_in = 0, .search = 1000});
   CHECK_FALSE(none.converged);
   CHECK(none.log_partition.item() == minus_infinity);
+}
+
+TEST_CASE("Gibbs by colours and by trees: marginals within their standard errors") {
+  std::mt19937_64 random(14);
+  for (const GibbsBlocks blocks : {GibbsBlocks::chromatic, GibbsBlocks::trees}) {
+    double normalized = 0;
+    int count = 0;
+    for (int i = 0; i < 6; ++i) {
+      const auto model = testing_models::random_model(random, {.variables = 7, .factors = 10, .most_states = 3});
+      auto built = factor_graph<double>(model);
+      if (i % 2 == 1) built.graph.observe(3, 0);
+      const auto exact = infer(built.graph, JunctionTree{});
+      const auto result = infer(built.graph, Gibbs{.iterations = 4000, .burn_in = 200, .seed = 5, .blocks = blocks});
+      for (std::size_t g = 0; g < exact.variables.size(); ++g)
+        for (std::int64_t s = 0; s < exact.variables[g].size(); ++s) {
+          const double difference = result.variables[g].data()[s] - exact.variables[g].data()[s];
+          const double error = result.standard_errors[g].data()[s];
+          CHECK(std::abs(difference) < 5 * error + 1e-9);
+          CHECK(error < .02);
+          if (error > 1e-9) {
+            normalized += difference * difference / (error * error);
+            ++count;
+          }
+        }
+    }
+    CHECK(normalized / count > .4);
+    CHECK(normalized / count < 2.2);
+  }
+}
+
+TEST_CASE("Gibbs by trees draws independently on a tree, and mixes better where factors are strong") {
+  // A chain of strong ties: single variables hardly ever turn all of it over.
+  FactorGraph<double> chain;
+  const auto variables = chain.add_variables("v", {12}, 2);
+  chain.add_potts("ties", chain_edges(chain.ids(variables)), Var<double>(Tensor<double>(5.)));
+  Tensor<double> lean = {.3, 0};
+  chain.add_unary("lean", variables, Var<double>(std::move(lean)));
+  const auto error = [](const FactorGraph<double>& graph, GibbsBlocks blocks) {
+    const auto exact = infer(graph, JunctionTree{});
+    double squares = 0;
+    for (std::uint64_t seed = 0; seed < 8; ++seed) {
+      const auto result = infer(graph, Gibbs{.iterations = 1000, .burn_in = 50, .seed = seed, .blocks = blocks});
+      for (std::int64_t s = 0; s < exact.variables[0].size(); ++s) {
+        const double difference = result.variables[0].data()[s] - exact.variables[0].data()[s];
+        if (blocks == GibbsBlocks::trees) CHECK(std::abs(difference) < 5 * result.standard_errors[0].data()[s] + 1e-9);
+        squares += difference * difference;
+      }
+    }
+    return std::sqrt(squares / static_cast<double>(8 * exact.variables[0].size()));
+  };
+  // Independent draws: standard errors of at most .5 / sqrt(1000) = .016.
+  CHECK(error(chain, GibbsBlocks::trees) < .016);
+  CHECK(error(chain, GibbsBlocks::trees) < .5 * error(chain, GibbsBlocks::single));
+  FactorGraph<double> grid;
+  const auto pixels = grid.add_variables("p", {4, 4}, 2);
+  for (auto& edges : grid_edges(grid.ids(pixels))) grid.add_potts("ties", edges, Var<double>(Tensor<double>(.9)));
+  CHECK(error(grid, GibbsBlocks::trees) < error(grid, GibbsBlocks::single));
+}
+
+TEST_CASE("Gibbs by colours does not depend on the number of threads") {
+  FactorGraph<double> graph;
+  const auto pixels = graph.add_variables("p", {40, 40}, 3);
+  for (auto& edges : grid_edges(graph.ids(pixels))) graph.add_potts("ties", edges, Var<double>(Tensor<double>(.7)));
+  graph.observe(7, 2);
+  const int before = threads();
+  const auto run = [&](int count) {
+    set_threads(count);
+    return infer(graph, Gibbs{.iterations = 20, .burn_in = 2, .seed = 1, .blocks = GibbsBlocks::chromatic});
+  };
+  const auto one = run(1), two = run(2);
+  set_threads(before);
+  CHECK(one.variables[0].tensor() == two.variables[0].tensor());
+  CHECK(*one.assignment == *two.assignment);
+  CHECK(one.variables[0].data()[7 * 3 + 2] == 1);
 }

@@ -1,0 +1,135 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <random>
+
+#include <tapestry/prob/graph_builders.hpp>
+#include <tapestry/prob/grid.hpp>
+#include <tapestry/prob/inference/belief_propagation.hpp>
+#include <tapestry/prob/inference/junction_tree.hpp>
+#include <tapestry/prob/inference/spanning_forests.hpp>
+
+#include "prob/random_models.hpp"
+
+using namespace tapestry;
+
+namespace {
+
+Tensor<double> numbers(const Shape& shape, std::uint64_t seed, double scale) {
+  std::mt19937_64 random(seed);
+  std::normal_distribution<double> normal(0, scale);
+  Tensor<double> out = empty_tensor<double>(shape);
+  for (double& x : out) x = normal(random);
+  return out;
+}
+
+/// All pairs of six variables; some attract much more than others.
+FactorGraph<double> complete(std::uint64_t seed) {
+  FactorGraph<double> graph;
+  const auto variables = graph.add_variables("v", {6}, 2);
+  graph.add_unary("unary", variables, Var<double>(numbers({6, 2}, seed, .3)));
+  Tensor<double> weights = numbers({15}, seed + 100, 1);
+  graph.add_potts("pairs", complete_edges(graph.ids(variables)), Var<double>(std::move(weights)));
+  return graph;
+}
+
+TreeReweighted options_of(int updates) {
+  return {.iterations = 5000, .tolerance = 1e-10, .damping = .5, .weight_updates = updates};
+}
+
+}  // namespace
+
+TEST_CASE("tree weights: the bound falls with each step and stays above the log-partition") {
+  for (std::uint64_t seed = 0; seed < 4; ++seed) {
+    const auto graph = complete(seed);
+    const double exact = infer(graph, JunctionTree{}).log_partition.item();
+    const auto drawn = infer(graph, options_of(0)), optimized = infer(graph, options_of(12));
+    CHECK(drawn.converged);
+    CHECK(optimized.converged);
+    CHECK(optimized.kind == BoundKind::upper_bound);
+    const auto& bounds = optimized.trace.bound;
+    REQUIRE(bounds.size() > 2);
+    CHECK(bounds.front() == doctest::Approx(drawn.log_partition.item()).epsilon(1e-9));
+    for (std::size_t i = 1; i < bounds.size(); ++i) CHECK(bounds[i] < bounds[i - 1]);
+    for (const double bound : bounds) CHECK(bound > exact);
+    CHECK(optimized.log_partition.item() == doctest::Approx(bounds.back()).epsilon(1e-9));
+    // Much of the gap is closed, not a little.
+    CHECK(bounds.back() - exact < .9 * (bounds.front() - exact));
+  }
+}
+
+TEST_CASE("tree weights stay a mixture of forests") {
+  const auto graph = complete(1);
+  const auto weights = tree_weights(graph, options_of(10));
+  REQUIRE(weights.size() == 21);
+  double pairs = 0;
+  for (std::size_t f = 0; f < 21; ++f) {
+    CHECK(weights[f] > 0);
+    CHECK(weights[f] <= 1 + 1e-12);
+    if (f < 6)
+      CHECK(weights[f] == doctest::Approx(1));
+    else
+      pairs += weights[f];
+  }
+  // A spanning tree of six variables has five edges.
+  CHECK(pairs == doctest::Approx(5));
+  // They can be kept, and used with other potentials.
+  auto options = options_of(0);
+  options.weights = weights;
+  CHECK(infer(graph, options).log_partition.item() ==
+        doctest::Approx(infer(graph, options_of(10)).log_partition.item()).epsilon(1e-9));
+}
+
+TEST_CASE("the forest of the largest gains") {
+  const auto graph = complete(2);
+  std::vector<double> gains(21, 0.0);
+  for (std::size_t f = 6; f < 21; ++f) gains[f] = static_cast<double>((f * 7) % 15);
+  const auto forest = detail::maximum_forest(*graph.structure(), gains);
+  // Against all sets of five edges that reach all variables.
+  const auto edges = complete_edges(graph.ids(0));
+  double best = 0, found = 0;
+  for (std::size_t e = 0; e < 15; ++e) found += forest[6 + e] ? gains[6 + e] : 0;
+  for (unsigned set = 0; set < 1u << 15; ++set) {
+    if (__builtin_popcount(set) != 5) continue;
+    unsigned reached = 1;
+    for (int round = 0; round < 5; ++round)
+      for (std::size_t e = 0; e < 15; ++e)
+        if (set >> e & 1u) {
+          const unsigned both = 1u << edges(e, 0) | 1u << edges(e, 1);
+          if ((reached & both) != 0) reached |= both;
+        }
+    if (reached != 63) continue;
+    double total = 0;
+    for (std::size_t e = 0; e < 15; ++e) total += (set >> e & 1u) ? gains[6 + e] : 0;
+    best = std::max(best, total);
+  }
+  CHECK(found == best);
+  for (std::size_t f = 0; f < 6; ++f) CHECK(forest[f] == 1);
+}
+
+TEST_CASE("tree weights of tables over three variables, with evidence") {
+  std::mt19937_64 random(5);
+  for (int i = 0; i < 4; ++i) {
+    const auto model = testing_models::random_model(random, {.variables = 6, .factors = 9, .most_states = 3});
+    auto built = factor_graph<double>(model);
+    built.graph.observe(2, 0);
+    const double exact = infer(built.graph, JunctionTree{}).log_partition.item();
+    const auto result = infer(built.graph, options_of(6));
+    CHECK(result.converged);
+    CHECK(result.log_partition.item() >= exact - 1e-9);
+    for (std::size_t n = 1; n < result.trace.bound.size(); ++n)
+      CHECK(result.trace.bound[n] < result.trace.bound[n - 1]);
+  }
+}
+
+TEST_CASE("grids: unrolled max-product and weighted messages agree with the vector kernels at temperature 1") {
+  FactorGraph<double> graph;
+  const auto pixels = graph.add_variables("pixels", {4, 5}, 3);
+  const Var<double> unary(numbers({4, 5, 3}, 7, 1)), pair(numbers({3, 3}, 8, 1));
+  graph.add_unary("unary", pixels, unary);
+  for (auto& edges : grid_edges(graph.ids(pixels))) graph.add_factors("edges", edges, pair);
+  const BeliefPropagation kernels{.iterations = 8, .tolerance = 0},
+      weighted{.iterations = 8, .tolerance = 0, .weights = std::vector<double>(3, 1.)};
+  const auto a = infer(graph, kernels), b = infer(graph, weighted);
+  for (std::int64_t i = 0; i < 60; ++i) CHECK(std::abs(a.variables[0].data()[i] - b.variables[0].data()[i]) < 1e-10);
+}
