@@ -83,8 +83,8 @@ int run(int argc, char** argv) {
       .text("--output", settings.output, "write the test labels here, a line a token")
       .text("--log", settings.log, "write the objective of each iteration here: .csv, or JSON lines")
       .text("--loss", settings.loss,
-            "crf: likelihood, pseudo_likelihood, piecewise, univariate_log, univariate_quadratic, clique_log, "
-            "clique_quadratic, max_margin or perceptron")
+            "crf: likelihood, pseudo_likelihood, piecewise, univariate_log, univariate_quadratic, clique_log or "
+            "clique_quadratic")
       .number("--c2", settings.training.c2, "crf: weight of the squared L2 norm")
       .number("--c1", settings.training.c1, "crf: weight of the L1 norm")
       .number("--iterations", settings.training.lbfgs.max_iterations, "crf: at most so many; 0: until converged")

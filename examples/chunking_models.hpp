@@ -53,9 +53,7 @@ inline LossKind loss_kind(const std::string& name) {
       {"univariate_log", LossKind::univariate_log},
       {"univariate_quadratic", LossKind::univariate_quadratic},
       {"clique_log", LossKind::clique_log},
-      {"clique_quadratic", LossKind::clique_quadratic},
-      {"max_margin", LossKind::max_margin},
-      {"perceptron", LossKind::perceptron}};
+      {"clique_quadratic", LossKind::clique_quadratic}};
   for (const auto& [text, kind] : known)
     if (text == name) return kind;
   throw Options::UsageError("option --loss: there is no '" + name + "'");

@@ -52,6 +52,8 @@ LbfgsResult ChainTagger::train(const ItemCorpus& corpus, const ChainTraining& op
 
 LbfgsResult ChainTagger::train(const SparseSequences& data, const ChainTraining& options, const LbfgsObserver& observer,
                                LbfgsState* state) {
+  if (options.loss.kind == LossKind::max_margin || options.loss.kind == LossKind::perceptron)
+    fail("ChainTagger::train", "L-BFGS needs a smooth loss, which margins are not");
   features_ = make_features(data, encoder_.attributes.size(), encoder_.labels.size(), options.features);
   weights_.assign(static_cast<std::size_t>(features_.size()), 0.);
   const IndicatorChain<double> crf(data, features_);

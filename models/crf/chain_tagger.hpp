@@ -14,10 +14,10 @@ namespace tapestry {
 /// Settings of ChainTagger::train().
 struct ChainTraining {
   FeatureOptions features{};
-  StructuredLoss loss{};
-  double c2 = 1;         ///< the objective is the loss + c2 |w|^2 (+ c1 |w|_1), as CRFsuite defines it
-  double c1 = 0;         ///< above 0: OWL-QN
-  LbfgsOptions lbfgs{};  ///< its l1 is c1
+  StructuredLoss loss{};  ///< not max_margin or perceptron: L-BFGS needs smooth ones
+  double c2 = 1;          ///< the objective is the loss + c2 |w|^2 (+ c1 |w|_1), as CRFsuite defines it
+  double c1 = 0;          ///< above 0: OWL-QN
+  LbfgsOptions lbfgs{};   ///< its l1 is c1
 };
 
 /// A sequence tagger: templates and dictionaries, indicator features, and their weights in a linear-chain CRF.
