@@ -86,7 +86,7 @@ MemoryPlan plan_memory(const ProgramGraph& graph, const std::vector<ValueId>& ap
       plan.values_bytes += bytes;
       for (const InPlace& pair : step.in_place) {
         const ValueId input = root(step.inputs[pair.input]);
-        if (pair.output != k || !computed(input) || last[input] != s) continue;
+        if (pair.output != k || !computed(input)) continue;
         const std::size_t at = buffer_of[input];
         Buffer& buffer = buffers[at];
         // Read by no later step under another name, by this one once only, and not given to another result.
