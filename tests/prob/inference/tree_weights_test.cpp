@@ -122,7 +122,7 @@ TEST_CASE("tree weights of tables over three variables, with evidence") {
   }
 }
 
-TEST_CASE("grids: unrolled max-product and weighted messages agree with the vector kernels at temperature 1") {
+TEST_CASE("grids: weighted messages with weights of one agree with the vector kernels") {
   FactorGraph<double> graph;
   const auto pixels = graph.add_variables("pixels", {4, 5}, 3);
   const Var<double> unary(numbers({4, 5, 3}, 7, 1)), pair(numbers({3, 3}, 8, 1));
