@@ -32,7 +32,7 @@ class Attributes {
 
   template <class X>
   requires(std::is_enum_v<X> || std::is_integral_v<X>) void operator()(X& x) {
-    auto number = static_cast<std::int64_t>(x);
+    std::int64_t number = reading_ ? 0 : static_cast<std::int64_t>(x);
     raw(&number, sizeof number);
     if (!reading_) return;
     if constexpr (std::is_same_v<X, bool>) {
@@ -44,7 +44,7 @@ class Attributes {
   }
   template <std::floating_point X>
   void operator()(X& x) {
-    auto number = static_cast<double>(x);
+    double number = reading_ ? 0 : static_cast<double>(x);
     raw(&number, sizeof number);
     if (reading_) x = static_cast<X>(number);
   }
