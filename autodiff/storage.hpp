@@ -4,23 +4,10 @@
 #include <cstdint>
 #include <utility>
 
-#include <sys/single_threaded.h>
-
+#include <tapestry/autodiff/counting.hpp>
 #include <tapestry/autodiff/pool.hpp>
 
 namespace tapestry::detail {
-
-/// Reference counts are atomic only once the process has a second thread: an atomic increment costs more than the
-/// rest of a small operation.
-template <class N>
-N count_add(std::atomic<N>& count, N n) noexcept {
-  if (__libc_single_threaded) {
-    const N now = count.load(std::memory_order_relaxed) + n;
-    count.store(now, std::memory_order_relaxed);
-    return now;
-  }
-  return count.fetch_add(n, std::memory_order_acq_rel) + n;
-}
 
 /// The memory behind one or several values: pooled, or a container that was moved in. The version counts changes in
 /// place.

@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include <tapestry/autodiff/counting.hpp>
 #include <tapestry/autodiff/node.hpp>
 #include <tapestry/autodiff/observer.hpp>
 #include <tapestry/autodiff/operation.hpp>
@@ -33,22 +34,27 @@ ScopeNames& scope_names() {
   return names;
 }
 
+// Nothing is counted while it is held.
 class TapeLock {
  public:
-  explicit TapeLock(std::atomic_flag& flag) noexcept : flag_(flag), locked_(!__libc_single_threaded) {
-    if (locked_)
-      while (flag_.test_and_set(std::memory_order_acquire)) {
-      }
+  explicit TapeLock(std::atomic_flag& flag) noexcept : flag_(flag), alone_(detail::begin_alone()) {
+    if (alone_) return;
+    detail::note_counting_thread();
+    while (flag_.test_and_set(std::memory_order_acquire)) {
+    }
   }
   ~TapeLock() {
-    if (locked_) flag_.clear(std::memory_order_release);
+    if (alone_)
+      detail::end_alone();
+    else
+      flag_.clear(std::memory_order_release);
   }
   TapeLock(const TapeLock&) = delete;
   TapeLock& operator=(const TapeLock&) = delete;
 
  private:
   std::atomic_flag& flag_;
-  bool locked_;
+  bool alone_;
 };
 
 }  // namespace

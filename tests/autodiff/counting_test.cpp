@@ -1,0 +1,99 @@
+#include <tapestry/autodiff/counting.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <tapestry/autodiff/node.hpp>
+#include <tapestry/autodiff/ops/arithmetic.hpp>
+
+using namespace tapestry;
+using namespace tapestry::detail;
+
+namespace {
+
+// Back to a process in which nobody has counted. Only for a moment in which one thread uses variables.
+void forget_threads() {
+  counting_mode.shared = false;
+  counting_mode.claimed = false;
+  counts_alone = false;
+}
+
+constexpr std::int64_t additions = 20000;
+
+void add_often(std::atomic<std::int64_t>& count) {
+  for (std::int64_t i = 0; i < additions; ++i) count_add(count, std::int64_t{1});
+}
+
+}  // namespace
+
+TEST_CASE("counting: no addition is lost while a second thread makes the counts shared") {
+  std::int64_t lost = 0;
+  for (int round = 0; round < 100; ++round) {
+    forget_threads();
+    std::atomic<std::int64_t> count{0};
+    std::atomic<bool> go{false};
+    std::thread other([&] {
+      while (!go) {
+      }
+      add_often(count);
+    });
+    count_add(count, std::int64_t{1});
+    CHECK(counting_mode.claimed);
+    CHECK_FALSE(counting_mode.shared);
+    go = true;
+    add_often(count);
+    other.join();
+    CHECK(counting_mode.shared);
+    lost += 2 * additions + 1 - count;
+  }
+  CHECK(lost == 0);
+}
+
+TEST_CASE("counting: a second thread waits while the first is in the middle of an addition") {
+  forget_threads();
+  std::atomic<std::int64_t> count{0};
+  std::atomic<bool> counted{false};
+  count_add(count, std::int64_t{1});
+  REQUIRE(begin_alone());
+  std::thread other([&] {
+    count_add(count, std::int64_t{1});
+    counted = true;
+  });
+  while (!counting_mode.shared) std::this_thread::yield();
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  CHECK_FALSE(counted);
+  CHECK(count == 1);
+  end_alone();
+  other.join();
+  CHECK(count == 2);
+  CHECK_FALSE(begin_alone());
+}
+
+TEST_CASE("counting: a thread that comes after the first one ended counts too") {
+  forget_threads();
+  std::atomic<std::int64_t> count{0};
+  std::thread([&] { add_often(count); }).join();
+  CHECK_FALSE(counting_mode.shared);
+  add_often(count);
+  CHECK(counting_mode.shared);
+  CHECK(count == 2 * additions);
+}
+
+TEST_CASE("counting: a variable copied by two threads at once is freed by the last of them") {
+  for (int round = 0; round < 50; ++round) {
+    forget_threads();
+    const Var<double> shared = Var<double>::filled({3}, 2.0, true);
+    const auto before = shared.node()->references.load();
+    const auto copy = [&] {
+      for (int i = 0; i < 2000; ++i) const std::vector<Var<double>> copies(2, shared);
+    };
+    std::thread other(copy);
+    copy();
+    other.join();
+    CHECK(shared.node()->references.load() == before);
+  }
+}
