@@ -13,9 +13,11 @@
 #include <tapestry/prob/inference/junction_tree.hpp>
 #include <tapestry/prob/inference/mean_field.hpp>
 
+#include "prob/normal_numbers.hpp"
 #include "prob/random_models.hpp"
 
 using namespace tapestry;
+using testing_models::normal_numbers;
 
 namespace {
 
@@ -26,14 +28,6 @@ std::vector<std::int64_t> list(const IndexTensor& t) {
 IndexTensor indices(const Shape& shape, const std::vector<std::int64_t>& values) {
   IndexTensor out = empty_tensor<std::int64_t>(shape);
   std::copy(values.begin(), values.end(), out.data());
-  return out;
-}
-
-Tensor<double> numbers(const Shape& shape, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::normal_distribution<double> normal;
-  Tensor<double> out = empty_tensor<double>(shape);
-  for (double& x : out) x = normal(random);
   return out;
 }
 
@@ -122,7 +116,7 @@ TEST_CASE("scores with batches, and their derivatives") {
   std::vector<Var<double>> x;
   std::uint64_t seed = 0;
   for (const Shape& shape : {Shape{2, 2, 2, 3}, Shape{}, Shape{2, 1, 6}, Shape{3, 2}, Shape{1, 4}, Shape{4}})
-    x.emplace_back(numbers(shape, ++seed), true);
+    x.emplace_back(normal_numbers(shape, ++seed), true);
   const auto graph = build(x);
   CHECK(graph.batch() == 2);
   const IndexTensor assignment = indices({2, 7}, {0, 1, 1, 2, 0, 1, 0, 2, 2, 0, 0, 0, 0, 0});

@@ -3,20 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <random>
 #include <vector>
 
 #include <tapestry/prob/factor_graph.hpp>
 
-namespace testing_models {
+#include "prob/normal_numbers.hpp"
 
-inline tapestry::Tensor<double> normal_numbers(const tapestry::Shape& shape, std::uint64_t seed, double spread = 1) {
-  std::mt19937_64 random(seed);
-  std::normal_distribution<double> normal(0, spread);
-  auto out = tapestry::empty_tensor<double>(shape);
-  for (double& x : out) x = normal(random);
-  return out;
-}
+namespace testing_models {
 
 inline std::vector<tapestry::Var<double>> normal_variables(std::initializer_list<tapestry::Shape> shapes,
                                                            double spread = 1, std::uint64_t seed = 70) {

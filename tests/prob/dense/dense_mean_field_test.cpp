@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <limits>
-#include <random>
 
 #include <tapestry/autodiff/check_gradients.hpp>
 #include <tapestry/autodiff/error.hpp>
@@ -13,17 +12,12 @@
 #include <tapestry/prob/inference/junction_tree.hpp>
 #include <tapestry/prob/inference/mean_field.hpp>
 
+#include "prob/normal_numbers.hpp"
+
 using namespace tapestry;
+using testing_models::normal_numbers;
 
 namespace {
-
-Tensor<double> numbers(const Shape& shape, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::normal_distribution<double> normal;
-  Tensor<double> out = empty_tensor<double>(shape);
-  for (double& x : out) x = normal(random);
-  return out;
-}
 
 Var<double> identity() {
   Tensor<double> out = empty_tensor<double>({3, 3});
@@ -34,10 +28,10 @@ Var<double> identity() {
 }  // namespace
 
 TEST_CASE("dense mean field equals parallel mean field on the complete graph") {
-  const auto positions = numbers({6, 2}, 1), colors = numbers({6, 3}, 2);
+  const auto positions = normal_numbers({6, 2}, 1), colors = normal_numbers({6, 3}, 2);
   const std::vector<GaussianFilter<double>> filters = {GaussianFilter<double>(positions),
                                                        GaussianFilter<double>(colors)};
-  const Var<double> unary(numbers({6, 3}, 3));
+  const Var<double> unary(normal_numbers({6, 3}, 3));
   Tensor<double> weights = {.5, .8};
   const auto compatibility = identity();
   FactorGraph<double> graph;
@@ -71,7 +65,7 @@ TEST_CASE("dense mean field equals parallel mean field on the complete graph") {
 }
 
 TEST_CASE("a dense field unrolled is a recurrent network: gradients of all that is learned") {
-  const auto positions = numbers({12, 2}, 4), colors = numbers({12, 5}, 5);
+  const auto positions = normal_numbers({12, 2}, 4), colors = normal_numbers({12, 5}, 5);
   for (const FilterMethod method : {FilterMethod::exact, FilterMethod::lattice}) {
     const std::vector<GaussianFilter<double>> filters = {
         GaussianFilter<double>(positions, {.method = method}),
@@ -84,15 +78,16 @@ TEST_CASE("a dense field unrolled is a recurrent network: gradients of all that 
                                                   {.iterations = 3, .damping = .2, .gradient = gradient});
               return sum(field.marginals * in[0]) + field.log_partition;
             },
-            {Var<double>(numbers({12, 3}, 6), true), Var<double>(numbers(by_state ? Shape{2, 3} : Shape{2}, 7), true),
-             Var<double>(numbers({3, 3}, 8), true)},
+            {Var<double>(normal_numbers({12, 3}, 6), true),
+             Var<double>(normal_numbers(by_state ? Shape{2, 3} : Shape{2}, 7), true),
+             Var<double>(normal_numbers({3, 3}, 8), true)},
             {.order = gradient == LoopGradient::full ? 2 : 1});
   }
 }
 
 TEST_CASE("dense fields: impossible states, no filters, what is refused") {
-  const std::vector<GaussianFilter<double>> filters = {GaussianFilter<double>(numbers({4, 2}, 9))};
-  auto potentials = numbers({4, 3}, 10);
+  const std::vector<GaussianFilter<double>> filters = {GaussianFilter<double>(normal_numbers({4, 2}, 9))};
+  auto potentials = normal_numbers({4, 3}, 10);
   potentials(0, 1) = -std::numeric_limits<double>::infinity();
   const Var<double> unary(potentials, true);
   const auto field = dense_mean_field(unary, filters, Var<double>::ones({1}), identity());

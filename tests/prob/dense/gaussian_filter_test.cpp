@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 
 #include <tapestry/autodiff/check_gradients.hpp>
 #include <tapestry/autodiff/error.hpp>
@@ -13,18 +12,12 @@
 #include <tapestry/autodiff/threads.hpp>
 #include <tapestry/prob/dense/gaussian_filter.hpp>
 
+#include "prob/normal_numbers.hpp"
+
 using namespace tapestry;
+using testing_models::normal_numbers;
 
 namespace {
-
-template <class T>
-Tensor<T> numbers(const Shape& shape, std::uint64_t seed, double scale = 1) {
-  std::mt19937_64 random(seed);
-  std::normal_distribution<double> normal(0, scale);
-  Tensor<T> out = empty_tensor<T>(shape);
-  for (T& x : out) x = static_cast<T>(normal(random));
-  return out;
-}
 
 Tensor<double> sums(const Tensor<double>& f, const Tensor<double>& in, bool include_self) {
   Tensor<double> out = Tensor<double>::from_shape(in.shape());
@@ -63,8 +56,8 @@ Tensor<double> image(std::int64_t height, std::int64_t width) {
 }  // namespace
 
 TEST_CASE("exact Gaussian sums") {
-  const auto features = numbers<double>({9, 3}, 1);
-  const auto values = numbers<double>({9, 4}, 2);
+  const auto features = normal_numbers<double>({9, 3}, 1);
+  const auto values = normal_numbers<double>({9, 4}, 2);
   for (const bool self : {false, true}) {
     const GaussianFilter<double> filter(features, {.include_self = self});
     CHECK(filter.exact());
@@ -87,7 +80,7 @@ TEST_CASE("exact Gaussian sums") {
 TEST_CASE("the lattice's sums are close to the exact ones") {
   // Positions in the plane, and positions with colours: errors relative to the root mean square.
   const auto values = [](std::int64_t n) {
-    auto out = numbers<double>({n, 3}, 3);
+    auto out = normal_numbers<double>({n, 3}, 3);
     for (double& x : out) x = 1 / (1 + std::exp(-3 * x));
     return out;
   };
@@ -112,23 +105,23 @@ TEST_CASE("the lattice's sums are close to the exact ones") {
 
 TEST_CASE("the lattice's gradient is the transposed filter") {
   for (const std::int64_t dimensions : {1, 2, 5}) {
-    const GaussianFilter<double> filter(numbers<double>({30, dimensions}, 4), {.method = FilterMethod::lattice});
+    const GaussianFilter<double> filter(normal_numbers<double>({30, dimensions}, 4), {.method = FilterMethod::lattice});
     // <a, F b> = <F^T a, b>, and F is not symmetric where corners are missing.
-    const Var<double> a(numbers<double>({30, 2}, 5)), b(numbers<double>({30, 2}, 6), true);
+    const Var<double> a(normal_numbers<double>({30, 2}, 5)), b(normal_numbers<double>({30, 2}, 6), true);
     const auto product = sum(a * filter(b));
     product.backward();
     double transposed = 0;
     for (std::int64_t i = 0; i < 60; ++i) transposed += b.gradient().data()[i] * b.data()[i];
     CHECK(transposed == doctest::Approx(product.item()).epsilon(1e-12));
     check_gradients([&](const std::vector<Var<double>>& in) { return sum(exp(filter(in[0]) * .1)); },
-                    {Var<double>(numbers<double>({30, 2}, 7), true)}, {.order = 2});
+                    {Var<double>(normal_numbers<double>({30, 2}, 7), true)}, {.order = 2});
   }
 }
 
 TEST_CASE("any number of channels, either precision, any number of threads") {
-  const auto features = numbers<float>({3000, 4}, 8);
+  const auto features = normal_numbers<float>({3000, 4}, 8);
   for (const std::int64_t channels : {1, 3, 16, 21, 48, 70}) {
-    const auto values = numbers<float>({3000, channels}, 9);
+    const auto values = normal_numbers<float>({3000, channels}, 9);
     Tensor<double> wide_features = features, wide = values;
     const auto reference =
         GaussianFilter<double>(wide_features, {.method = FilterMethod::lattice})(Var<double>(wide)).tensor();
@@ -147,8 +140,8 @@ TEST_CASE("any number of channels, either precision, any number of threads") {
 }
 
 TEST_CASE("filters: what is refused") {
-  CHECK_THROWS_AS(GaussianFilter<double>(numbers<double>({4}, 1)), ShapeError);
-  auto features = numbers<double>({4, 2}, 1);
+  CHECK_THROWS_AS(GaussianFilter<double>(normal_numbers<double>({4}, 1)), ShapeError);
+  auto features = normal_numbers<double>({4, 2}, 1);
   const GaussianFilter<double> filter(features);
   CHECK_THROWS_AS(filter(Var<double>::zeros({5, 2})), ShapeError);
   CHECK_THROWS_AS(filter(Var<double>::zeros({4})), ShapeError);
@@ -157,5 +150,5 @@ TEST_CASE("filters: what is refused") {
   features(1, 1) = 1e20;
   CHECK_THROWS_AS(GaussianFilter<double>(features, {.method = FilterMethod::lattice}), NumericalError);
   CHECK_THROWS_AS(pixel_features<double>(3, 3, 0.), NumericalError);
-  CHECK_THROWS_AS(pixel_features(numbers<double>({3, 3}, 1), 1., 1.), ShapeError);
+  CHECK_THROWS_AS(pixel_features(normal_numbers<double>({3, 3}, 1), 1., 1.), ShapeError);
 }

@@ -14,19 +14,13 @@
 #include <tapestry/prob/inference/message_engine.hpp>
 #include <tapestry/prob/inference/spanning_forests.hpp>
 
+#include "prob/normal_numbers.hpp"
 #include "prob/random_models.hpp"
 
 using namespace tapestry;
+using testing_models::normal_numbers;
 
 namespace {
-
-Tensor<double> numbers(const Shape& shape, std::uint64_t seed, double spread = 1) {
-  std::mt19937_64 random(seed);
-  std::normal_distribution<double> normal(0, spread);
-  Tensor<double> out = empty_tensor<double>(shape);
-  for (double& x : out) x = normal(random);
-  return out;
-}
 
 IndexTensor indices(const Shape& shape, const std::vector<std::int64_t>& values) {
   IndexTensor out = empty_tensor<std::int64_t>(shape);
@@ -37,7 +31,7 @@ IndexTensor indices(const Shape& shape, const std::vector<std::int64_t>& values)
 std::vector<Var<double>> potentials(std::initializer_list<Shape> shapes, double spread = 1) {
   std::vector<Var<double>> x;
   std::uint64_t seed = 40;
-  for (const auto& shape : shapes) x.emplace_back(numbers(shape, ++seed, spread), true);
+  for (const auto& shape : shapes) x.emplace_back(normal_numbers(shape, ++seed, spread), true);
   return x;
 }
 
@@ -252,11 +246,11 @@ TEST_CASE("weights of spanning forests") {
 
 TEST_CASE("impossible states make no NaN, and impossible evidence is said") {
   const double minus_infinity = -std::numeric_limits<double>::infinity();
-  Tensor<double> table = numbers({3, 3}, 3);
+  Tensor<double> table = normal_numbers({3, 3}, 3);
   table(0, 1) = table(2, 2) = table(1, 1) = minus_infinity;
   FactorGraph<double> graph;
   const auto a = graph.add_variables("a", {5}, 3);
-  const Var<double> x(table, true), unary(numbers({5, 3}, 4), true);
+  const Var<double> x(table, true), unary(normal_numbers({5, 3}, 4), true);
   graph.add_factors("edges", chain_edges(graph.ids(a)), x);
   graph.add_unary("unary", a, unary);
   const auto expected = infer(graph, JunctionTree{});
@@ -277,8 +271,8 @@ TEST_CASE("impossible states make no NaN, and impossible evidence is said") {
 TEST_CASE("potentials far apart leave the range of probabilities, not of logarithms") {
   FactorGraph<double> graph;
   const auto a = graph.add_variables("a", {20}, 3);
-  graph.add_factors("edges", chain_edges(graph.ids(a)), Var<double>(numbers({19, 3, 3}, 3, 600)));
-  graph.add_unary("unary", a, Var<double>(numbers({20, 3}, 4, 600)));
+  graph.add_factors("edges", chain_edges(graph.ids(a)), Var<double>(normal_numbers({19, 3, 3}, 3, 600)));
+  graph.add_unary("unary", a, Var<double>(normal_numbers({20, 3}, 4, 600)));
   compare(infer(graph, BeliefPropagation{}), infer(graph, JunctionTree{}), 1e-9);
 }
 

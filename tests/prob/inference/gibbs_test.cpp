@@ -44,12 +44,36 @@ double bethe(const FactorGraph<double>& graph, const InferenceResult<double>& ma
   return total;
 }
 
+/// How far sampled marginals are from exact ones, in standard errors.
+struct Agreement {
+  double squares = 0;
+  int count = 0;
+  void add(const InferenceResult<double>& exact, const InferenceResult<double>& sampled) {
+    for (std::size_t g = 0; g < exact.variables.size(); ++g)
+      for (std::int64_t s = 0; s < exact.variables[g].size(); ++s) {
+        const double difference = sampled.variables[g].data()[s] - exact.variables[g].data()[s];
+        const double error = sampled.standard_errors[g].data()[s];
+        CHECK(std::abs(difference) < 5 * error + 1e-9);
+        CHECK(error < .02);
+        if (error > 1e-9) {
+          squares += difference * difference / (error * error);
+          ++count;
+        }
+      }
+  }
+  /// The errors are of the right size, not only large enough.
+  void check() const {
+    REQUIRE(count > 0);
+    CHECK(squares / count > .4);
+    CHECK(squares / count < 2.2);
+  }
+};
+
 }  // namespace
 
 TEST_CASE("Gibbs marginals agree with exact ones to their standard errors") {
   std::mt19937_64 random(4);
-  double errors = 0, normalized = 0;
-  int count = 0;
+  Agreement agreement;
   for (int i = 0; i < 6; ++i) {
     const auto model = testing_models::random_model(random, {.variables = 7, .factors = 10, .most_states = 3});
     auto built = factor_graph<double>(model);
@@ -59,23 +83,9 @@ TEST_CASE("Gibbs marginals agree with exact ones to their standard errors") {
     CHECK(result.converged);
     CHECK(std::abs(result.log_partition.item() - bethe(built.graph, exact)) < .1);
     CHECK(result.assignment_score.item() == doctest::Approx(exact.assignment_score.item()).epsilon(1e-9));
-    for (std::size_t g = 0; g < exact.variables.size(); ++g)
-      for (std::int64_t s = 0; s < exact.variables[g].size(); ++s) {
-        const double difference = result.variables[g].data()[s] - exact.variables[g].data()[s];
-        const double error = result.standard_errors[g].data()[s];
-        CHECK(std::abs(difference) < 5 * error + 1e-9);
-        CHECK(error < .02);
-        if (error > 1e-9) {
-          normalized += difference * difference / (error * error);
-          errors += error;
-          ++count;
-        }
-      }
+    agreement.add(exact, result);
   }
-  // The errors are of the right size, not only large enough.
-  CHECK(normalized / count > .4);
-  CHECK(normalized / count < 2.2);
-  CHECK(errors > 0);
+  agreement.check();
 }
 
 TEST_CASE("the same seed gives the same samples") {
@@ -115,28 +125,16 @@ TEST_CASE("a possible start is found where factors forbid most states") {
 TEST_CASE("Gibbs by colours and by trees: marginals within their standard errors") {
   std::mt19937_64 random(14);
   for (const GibbsBlocks blocks : {GibbsBlocks::chromatic, GibbsBlocks::trees}) {
-    double normalized = 0;
-    int count = 0;
+    Agreement agreement;
     for (int i = 0; i < 6; ++i) {
       const auto model = testing_models::random_model(random, {.variables = 7, .factors = 10, .most_states = 3});
       auto built = factor_graph<double>(model);
       if (i % 2 == 1) built.graph.observe(3, 0);
       const auto exact = infer(built.graph, JunctionTree{});
       const auto result = infer(built.graph, Gibbs{.iterations = 4000, .burn_in = 200, .seed = 5, .blocks = blocks});
-      for (std::size_t g = 0; g < exact.variables.size(); ++g)
-        for (std::int64_t s = 0; s < exact.variables[g].size(); ++s) {
-          const double difference = result.variables[g].data()[s] - exact.variables[g].data()[s];
-          const double error = result.standard_errors[g].data()[s];
-          CHECK(std::abs(difference) < 5 * error + 1e-9);
-          CHECK(error < .02);
-          if (error > 1e-9) {
-            normalized += difference * difference / (error * error);
-            ++count;
-          }
-        }
+      agreement.add(exact, result);
     }
-    CHECK(normalized / count > .4);
-    CHECK(normalized / count < 2.2);
+    agreement.check();
   }
 }
 

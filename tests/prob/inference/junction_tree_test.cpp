@@ -11,19 +11,13 @@
 #include <tapestry/prob/inference/exact.hpp>
 #include <tapestry/prob/inference/junction_tree.hpp>
 
+#include "prob/normal_numbers.hpp"
 #include "prob/random_models.hpp"
 
 using namespace tapestry;
+using testing_models::normal_numbers;
 
 namespace {
-
-Tensor<double> numbers(const Shape& shape, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::normal_distribution<double> normal;
-  Tensor<double> out = empty_tensor<double>(shape);
-  for (double& x : out) x = normal(random);
-  return out;
-}
 
 IndexTensor indices(const Shape& shape, const std::vector<std::int64_t>& values) {
   IndexTensor out = empty_tensor<std::int64_t>(shape);
@@ -50,7 +44,7 @@ std::vector<Var<double>> zoo_potentials(bool batched) {
   std::uint64_t seed = 20;
   for (const Shape& shape : {batched ? Shape{2, 3, 3} : Shape{3, 3}, Shape{3, 3},
                              batched ? Shape{2, 1, 3, 2} : Shape{12, 3, 2}, Shape{2, 2}, Shape{2}, Shape{1, 4}})
-    x.emplace_back(numbers(shape, ++seed), true);
+    x.emplace_back(normal_numbers(shape, ++seed), true);
   return x;
 }
 
@@ -122,7 +116,7 @@ TEST_CASE("the exact log-partition is differentiable twice, marginals once") {
 }
 
 TEST_CASE("factor marginals are the gradient, also for impossible states and shared tables") {
-  Tensor<double> table = numbers({3, 3}, 5);
+  Tensor<double> table = normal_numbers({3, 3}, 5);
   table(1, 2) = -std::numeric_limits<double>::infinity();
   const Var<double> pair(table, true);
   FactorGraph<double> graph;
@@ -142,7 +136,7 @@ TEST_CASE("factor marginals are the gradient, also for impossible states and sha
 }
 
 TEST_CASE("evidence of probability zero gives -inf, and no NaN") {
-  Tensor<double> table = numbers({2, 2}, 5);
+  Tensor<double> table = normal_numbers({2, 2}, 5);
   table(0, 1) = -std::numeric_limits<double>::infinity();
   const Var<double> pair(table, true);
   FactorGraph<double> graph;

@@ -13,19 +13,13 @@
 #include <tapestry/prob/inference/junction_tree.hpp>
 #include <tapestry/prob/inference/mean_field.hpp>
 
+#include "prob/normal_numbers.hpp"
 #include "prob/random_models.hpp"
 
 using namespace tapestry;
+using testing_models::normal_numbers;
 
 namespace {
-
-Tensor<double> numbers(const Shape& shape, std::uint64_t seed, double spread) {
-  std::mt19937_64 random(seed);
-  std::normal_distribution<double> normal(0, spread);
-  Tensor<double> out = empty_tensor<double>(shape);
-  for (double& x : out) x = normal(random);
-  return out;
-}
 
 FactorGraph<double> grid(const Var<double>& unary, const Var<double>& pair) {
   FactorGraph<double> graph;
@@ -48,7 +42,7 @@ void check_monotone(const InferenceTrace& trace) {
 }  // namespace
 
 TEST_CASE("mean field bounds rise to at most the log-partition, larger clusters closer") {
-  const auto graph = grid(Var<double>(numbers({3, 4, 3}, 1, 1)), Var<double>(numbers({3, 3}, 2, .8)));
+  const auto graph = grid(Var<double>(normal_numbers({3, 4, 3}, 1, 1)), Var<double>(normal_numbers({3, 3}, 2, .8)));
   const double exact = infer(graph, JunctionTree{}).log_partition.item();
   const auto naive = infer(graph, MeanField{});
   const auto trees = infer(graph, StructuredMeanField{});
@@ -68,7 +62,7 @@ TEST_CASE("mean field bounds rise to at most the log-partition, larger clusters 
 }
 
 TEST_CASE("the naive bound is expected score plus entropy, at a fixed point") {
-  const Var<double> unary(numbers({3, 4, 3}, 3, 1)), pair(numbers({3, 3}, 4, .6));
+  const Var<double> unary(normal_numbers({3, 4, 3}, 3, 1)), pair(normal_numbers({3, 3}, 4, .6));
   const auto graph = grid(unary, pair);
   const auto result = infer(graph, MeanField{.tolerance = 1e-13});
   const auto q = reinterpret_cast<const double(*)[3]>(result.variables[0].data());
@@ -102,8 +96,8 @@ TEST_CASE("the naive bound is expected score plus entropy, at a fixed point") {
 }
 
 TEST_CASE("the bound's gradient, with a batch and shared potentials") {
-  const std::vector<Var<double>> x = {Var<double>(numbers({2, 3, 4, 3}, 5, 1), true),
-                                      Var<double>(numbers({3, 3}, 6, .5), true)};
+  const std::vector<Var<double>> x = {Var<double>(normal_numbers({2, 3, 4, 3}, 5, 1), true),
+                                      Var<double>(normal_numbers({3, 3}, 6, .5), true)};
   check_gradients([](const auto& v) { return infer(grid(v[0], v[1]), MeanField{.tolerance = 1e-13}).log_partition; }, x,
                   {.forward_mode = false});
   check_gradients(

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <limits>
-#include <random>
 
 #include <tapestry/autodiff/check_gradients.hpp>
 #include <tapestry/autodiff/error.hpp>
@@ -13,20 +12,14 @@
 #include <tapestry/prob/inference/belief_propagation.hpp>
 #include <tapestry/prob/inference/junction_tree.hpp>
 
+#include "prob/normal_numbers.hpp"
+
 using namespace tapestry;
+using testing_models::normal_numbers;
 
 namespace {
 
 constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
-
-template <class T>
-Tensor<T> numbers(const Shape& shape, std::uint64_t seed, double spread = 1) {
-  std::mt19937_64 random(seed);
-  std::normal_distribution<double> normal(0, spread);
-  Tensor<T> out = empty_tensor<T>(shape);
-  for (T& x : out) x = static_cast<T>(normal(random));
-  return out;
-}
 
 struct Form {
   std::int64_t states = 3;
@@ -41,10 +34,10 @@ template <class T>
 std::vector<Var<T>> potentials(const Form& form) {
   const std::int64_t K = form.states;
   std::vector<Var<T>> x;
-  x.emplace_back(numbers<T>({12, K}, 1, form.spread), true);
-  x.emplace_back(numbers<T>(form.batched ? Shape{2, 8, K, K} : Shape{8, K, K}, 2, form.spread), true);
-  x.emplace_back(numbers<T>({K, K}, 3, form.spread), true);
-  x.emplace_back(numbers<T>(form.batched ? Shape{2, 1, K} : Shape{K}, 4, form.spread), true);
+  x.emplace_back(normal_numbers<T>({12, K}, 1, form.spread), true);
+  x.emplace_back(normal_numbers<T>(form.batched ? Shape{2, 8, K, K} : Shape{8, K, K}, 2, form.spread), true);
+  x.emplace_back(normal_numbers<T>({K, K}, 3, form.spread), true);
+  x.emplace_back(normal_numbers<T>(form.batched ? Shape{2, 1, K} : Shape{K}, 4, form.spread), true);
   if (form.forbidden) {
     x[0].mutable_data()[1] = static_cast<T>(minus_infinity);
     x[1].mutable_data()[2] = static_cast<T>(minus_infinity);
@@ -91,7 +84,7 @@ Outcome run(const Form& form, const BeliefPropagation& options, bool by_factor) 
   const auto add = [&](const std::vector<Var<T>>& parts) {
     for (const auto& part : parts) {
       out.values.insert(out.values.end(), part.data(), part.data() + part.size());
-      total = total + sum(part * part * Var<T>(numbers<T>(part.shape(), ++seed)));
+      total = total + sum(part * part * Var<T>(normal_numbers<T>(part.shape(), ++seed)));
     }
   };
   add({r.log_partition});
@@ -201,7 +194,7 @@ TEST_CASE("pairwise passing: float agrees with double and converges") {
 TEST_CASE("pairwise passing: exact on a tree, -inf and contradictions included") {
   FactorGraph<double> graph;
   const auto a = graph.add_variables("a", {6}, 4);
-  auto tables = numbers<double>({5, 4, 4}, 8);
+  auto tables = normal_numbers<double>({5, 4, 4}, 8);
   tables(2, 1, 1) = tables(2, 1, 2) = tables(4, 0, 3) = minus_infinity;
   const Var<double> x(tables, true);
   graph.add_factors("tree", tree_edges(graph.ids(a), {-1, 0, 0, 1, 1, 2}), x);
@@ -216,7 +209,7 @@ TEST_CASE("pairwise passing: exact on a tree, -inf and contradictions included")
   for (std::int64_t i = 0; i < x.size(); ++i)
     CHECK(std::abs(x.gradient().data()[i] - expected.factors[0].data()[i]) < 1e-9);
   // Variable 1 has no state that both its neighbours allow.
-  auto impossible = numbers<double>({5, 4, 4}, 9);
+  auto impossible = normal_numbers<double>({5, 4, 4}, 9);
   for (std::size_t k = 0; k < 4; ++k) impossible(2, k, 1) = minus_infinity;
   graph.set_potentials(0, Var<double>(impossible, true));
   graph.observe(3, 1);
@@ -225,6 +218,6 @@ TEST_CASE("pairwise passing: exact on a tree, -inf and contradictions included")
   CHECK(none.log_partition.item() == minus_infinity);
   for (std::int64_t i = 0; i < none.variables[0].size(); ++i) CHECK_FALSE(std::isnan(none.variables[0].data()[i]));
   none.log_partition.backward();
-  graph.set_potentials(0, Var<double>(numbers<double>({4, 4}, 1) / 0.0));
+  graph.set_potentials(0, Var<double>(normal_numbers<double>({4, 4}, 1) / 0.0));
   CHECK_THROWS_AS(infer(graph, BeliefPropagation{}), NumericalError);
 }

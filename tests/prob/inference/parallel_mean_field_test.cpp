@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <limits>
-#include <random>
 
 #include <tapestry/autodiff/check_gradients.hpp>
 #include <tapestry/autodiff/error.hpp>
@@ -12,18 +11,12 @@
 #include <tapestry/prob/inference/junction_tree.hpp>
 #include <tapestry/prob/inference/parallel_mean_field.hpp>
 
+#include "prob/normal_numbers.hpp"
+
 using namespace tapestry;
+using testing_models::normal_numbers;
 
 namespace {
-
-template <class T>
-Tensor<T> numbers(const Shape& shape, std::uint64_t seed, double spread) {
-  std::mt19937_64 random(seed);
-  std::normal_distribution<double> normal(0, spread);
-  Tensor<T> out = empty_tensor<T>(shape);
-  for (T& x : out) x = static_cast<T>(normal(random));
-  return out;
-}
 
 struct Form {
   std::int64_t states = 3;
@@ -36,9 +29,9 @@ template <class T>
 std::vector<Var<T>> potentials(const Form& form) {
   const std::int64_t K = form.states;
   std::vector<Var<T>> x;
-  x.emplace_back(numbers<T>({3, 3, K}, 1, form.spread), true);
-  x.emplace_back(numbers<T>(form.batched ? Shape{2, 6, K, K} : Shape{6, K, K}, 2, form.spread), true);
-  x.emplace_back(numbers<T>({K, K}, 3, form.spread), true);
+  x.emplace_back(normal_numbers<T>({3, 3, K}, 1, form.spread), true);
+  x.emplace_back(normal_numbers<T>(form.batched ? Shape{2, 6, K, K} : Shape{6, K, K}, 2, form.spread), true);
+  x.emplace_back(normal_numbers<T>({K, K}, 3, form.spread), true);
   return x;
 }
 
@@ -59,7 +52,8 @@ Var<T> mixed(const InferenceResult<T>& r) {
   auto total = sum(r.log_partition) * T(.7);
   std::uint64_t seed = 90;
   for (const auto* parts : {&r.variables, &r.factors})
-    for (const auto& part : *parts) total = total + sum(part * part * Var<T>(numbers<T>(part.shape(), ++seed, 1)));
+    for (const auto& part : *parts)
+      total = total + sum(part * part * Var<T>(normal_numbers<T>(part.shape(), ++seed, 1)));
   return total;
 }
 
@@ -140,7 +134,7 @@ TEST_CASE("parallel mean field: a lower bound, the one of coordinate ascent wher
     IndexTensor triple = empty_tensor<std::int64_t>({1, 3});
     for (int i = 0; i < 3; ++i) triple.data()[i] = 3 * i + (i == 1);
     for (const bool third : {false, true}) {
-      if (third) graph.add_factors("triple", triple, Var<double>(numbers<double>({3, 3, 3}, 7, .5)));
+      if (third) graph.add_factors("triple", triple, Var<double>(normal_numbers<double>({3, 3, 3}, 7, .5)));
       const auto exact = infer(graph, JunctionTree{});
       const auto ascent = infer(graph, MeanField{.tolerance = 1e-13});
       const auto parallel =

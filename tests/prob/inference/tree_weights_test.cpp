@@ -9,26 +9,20 @@
 #include <tapestry/prob/inference/junction_tree.hpp>
 #include <tapestry/prob/inference/spanning_forests.hpp>
 
+#include "prob/normal_numbers.hpp"
 #include "prob/random_models.hpp"
 
 using namespace tapestry;
+using testing_models::normal_numbers;
 
 namespace {
-
-Tensor<double> numbers(const Shape& shape, std::uint64_t seed, double scale) {
-  std::mt19937_64 random(seed);
-  std::normal_distribution<double> normal(0, scale);
-  Tensor<double> out = empty_tensor<double>(shape);
-  for (double& x : out) x = normal(random);
-  return out;
-}
 
 /// All pairs of six variables; some attract much more than others.
 FactorGraph<double> complete(std::uint64_t seed) {
   FactorGraph<double> graph;
   const auto variables = graph.add_variables("v", {6}, 2);
-  graph.add_unary("unary", variables, Var<double>(numbers({6, 2}, seed, .3)));
-  Tensor<double> weights = numbers({15}, seed + 100, 1);
+  graph.add_unary("unary", variables, Var<double>(normal_numbers({6, 2}, seed, .3)));
+  Tensor<double> weights = normal_numbers({15}, seed + 100, 1);
   graph.add_potts("pairs", complete_edges(graph.ids(variables)), Var<double>(std::move(weights)));
   return graph;
 }
@@ -125,7 +119,7 @@ TEST_CASE("tree weights of tables over three variables, with evidence") {
 TEST_CASE("grids: weighted messages with weights of one agree with the vector kernels") {
   FactorGraph<double> graph;
   const auto pixels = graph.add_variables("pixels", {4, 5}, 3);
-  const Var<double> unary(numbers({4, 5, 3}, 7, 1)), pair(numbers({3, 3}, 8, 1));
+  const Var<double> unary(normal_numbers({4, 5, 3}, 7, 1)), pair(normal_numbers({3, 3}, 8, 1));
   graph.add_unary("unary", pixels, unary);
   for (auto& edges : grid_edges(graph.ids(pixels))) graph.add_factors("edges", edges, pair);
   const BeliefPropagation kernels{.iterations = 8, .tolerance = 0},
