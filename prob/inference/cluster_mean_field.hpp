@@ -66,6 +66,8 @@ class ClusterMeanField {
   std::vector<Cluster> clusters_;
 };
 
+/// The variables of each cluster.
+std::vector<std::vector<std::int64_t>> members_of(const std::vector<std::int64_t>& cluster);
 /// A cluster for each variable.
 std::vector<std::int64_t> single_clusters(std::int64_t variables);
 /// Clusters inside which factors form no cycles, grown along the factors.

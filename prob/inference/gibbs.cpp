@@ -6,6 +6,7 @@
 #include <memory>
 
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/prob/inference/cluster_mean_field.hpp>
 #include <tapestry/prob/inference/gibbs_sampler.hpp>
 #include <tapestry/prob/inference/plain_result.hpp>
 
@@ -26,6 +27,59 @@ double entropy(const double* p, std::size_t n) {
   return total;
 }
 
+/// What sweeps say of the states' probabilities, in batches. Sums are of differences to the first sweep, so that what
+/// never changes has no variance at all.
+class SweepMeans {
+ public:
+  explicit SweepMeans(std::size_t states)
+      : sweep_(states), origin_(states), sum_(states), batch_(states), squares_(states), means_(states) {}
+
+  /// What a sweep adds its probabilities to.
+  double* begin_sweep() {
+    std::fill(sweep_.begin(), sweep_.end(), 0.0);
+    return sweep_.data();
+  }
+  void end_sweep() {
+    if (sweeps_ == 0) origin_ = sweep_;
+    for (std::size_t s = 0; s < sweep_.size(); ++s) {
+      const double x = sweep_[s] - origin_[s];
+      batch_[s] += x;
+      squares_[s] += x * x;
+    }
+    ++sweeps_;
+    ++in_batch_;
+  }
+  void end_batch() {
+    for (std::size_t s = 0; s < batch_.size(); ++s) {
+      const double mean = batch_[s] / static_cast<double>(in_batch_);
+      sum_[s] += batch_[s];
+      means_[s] += mean * mean;
+      batch_[s] = 0;
+    }
+    in_batch_ = 0;
+    ++batches_;
+  }
+  double mean(std::size_t s) const { return origin_[s] + shift(s); }
+  /// By the spread of the batches' means.
+  double error(std::size_t s) const {
+    if (batches_ < 2) return std::numeric_limits<double>::infinity();
+    const auto n = static_cast<double>(batches_);
+    return std::sqrt(std::max(means_[s] / n - shift(s) * shift(s), 0.0) / (n - 1));
+  }
+  /// The variance of one sweep over that of their mean. Where all sweeps say the same they are as good as independent.
+  double effective(std::size_t s) const {
+    const auto n = static_cast<double>(sweeps_);
+    const double variance = squares_[s] / n - shift(s) * shift(s), wrong = error(s) * error(s);
+    return batches_ > 1 && variance > 0 && wrong > 0 ? variance / wrong : n;
+  }
+
+ private:
+  double shift(std::size_t s) const { return sum_[s] / static_cast<double>(sweeps_); }
+
+  std::vector<double> sweep_, origin_, sum_, batch_, squares_, means_;
+  std::int64_t sweeps_ = 0, in_batch_ = 0, batches_ = 0;
+};
+
 PlainResult run(const DenseTables& tables, const GraphStructure& graph, const Gibbs& options, std::uint64_t seed,
                 InferenceTrace* trace) {
   const auto cardinalities = tables.cardinalities();
@@ -43,23 +97,29 @@ PlainResult run(const DenseTables& tables, const GraphStructure& graph, const Gi
   result.converged = sampler.find_possible(options.search);
   result.assignment = sampler.state();
   double best = sampler.score();
+  if (options.blocks == GibbsBlocks::trees) sampler.set_blocks(sampler.trees(), options.memory_limit);
+  if (options.blocks == GibbsBlocks::blocked)
+    sampler.set_blocks(options.given.empty() ? detail::members_of(detail::partition_clusters(
+                                                   cardinalities, scopes, options.block_size, options.memory_limit))
+                                             : options.given,
+                       options.memory_limit);
   const auto sweep = [&](double* sums_of) {
     if (options.blocks == GibbsBlocks::chromatic)
       sampler.chromatic_sweep(sums_of);
-    else if (options.blocks == GibbsBlocks::trees)
-      sampler.tree_sweep(sums_of);
-    else
+    else if (options.blocks == GibbsBlocks::single)
       sampler.sweep(sums_of);
+    else
+      sampler.block_sweep(sums_of);
   };
   for (std::int64_t i = 0; i < options.burn_in; ++i) sweep(nullptr);
-  std::vector<double> mean(states, 0.0), square(states, 0.0), sums(states);
+  SweepMeans means(states);
   const std::int64_t batches = std::min(batches_of_means, options.iterations);
   double score_sum = 0;
   for (std::int64_t batch = 0; batch < batches; ++batch) {
-    std::fill(sums.begin(), sums.end(), 0.0);
     const std::int64_t begin = batch * options.iterations / batches, end = (batch + 1) * options.iterations / batches;
     for (std::int64_t i = begin; i < end; ++i) {
-      sweep(sums.data());
+      sweep(means.begin_sweep());
+      means.end_sweep();
       double score = 0;
       for (std::size_t f = 0; f < scopes.size(); ++f) {
         const std::size_t entry = sampler.entry(f);
@@ -72,22 +132,19 @@ PlainResult run(const DenseTables& tables, const GraphStructure& graph, const Gi
         result.assignment = sampler.state();
       }
     }
-    for (std::size_t s = 0; s < states; ++s) {
-      const double p = sums[s] / static_cast<double>(end - begin);
-      mean[s] += p * static_cast<double>(end - begin) / static_cast<double>(options.iterations);
-      square[s] += p * p;
-    }
+    means.end_batch();
+  }
+  std::vector<double> mean(states);
+  for (std::size_t s = 0; s < states; ++s) {
+    mean[s] = means.mean(s);
+    result.errors.push_back(means.error(s));
+    result.effective.push_back(means.effective(s));
   }
   std::size_t begin_of = 0;
   for (const std::int64_t k : cardinalities) {
     double total = 0;
     for (std::int64_t i = 0; i < k; ++i) total += mean[begin_of + static_cast<std::size_t>(i)];
     for (std::int64_t i = 0; i < k; ++i) mean[begin_of++] /= total;
-  }
-  result.errors.assign(states, 0.0);
-  for (std::size_t s = 0; s < states && batches > 1; ++s) {
-    const auto n = static_cast<double>(batches);
-    result.errors[s] = std::sqrt(std::max(square[s] / n - mean[s] * mean[s], 0.0) / (n - 1));
   }
   sampler.set(result.assignment);
   sampler.climb();
@@ -121,6 +178,7 @@ template <class T>
 InferenceResult<T> infer(const FactorGraph<T>& graph, const Gibbs& options) {
   if (options.iterations < 1 || options.burn_in < 0)
     fail<NumericalError>("gibbs", options.iterations, " sweeps after ", options.burn_in);
+  if (options.block_size < 1) fail<NumericalError>("gibbs", "blocks of ", options.block_size, " variables");
   return detail::infer_plainly<T>(
       graph, "gibbs", BoundKind::estimate, false,
       [&](const DenseTables& tables, const GraphStructure& structure, InferenceTrace* trace, std::uint64_t batch) {

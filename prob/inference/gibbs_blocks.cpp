@@ -1,12 +1,15 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
+#include <tapestry/autodiff/error.hpp>
 #include <tapestry/prob/inference/cluster_mean_field.hpp>
+#include <tapestry/prob/inference/elimination_order.hpp>
 #include <tapestry/prob/inference/gibbs_sampler.hpp>
 #include <tapestry/prob/split.hpp>
 
-// Many variables at once: by colours, and by trees.
+// Many variables at once: by colours, and in blocks.
 namespace tapestry::detail {
 namespace {
 
@@ -65,117 +68,186 @@ void GibbsSampler::chromatic_sweep(double* sums) {
     if (observed_[v]) sums[offset_[v] + static_cast<std::size_t>(state_[v])] += 1;
 }
 
-void GibbsSampler::plant() {
+std::vector<std::vector<std::int64_t>> GibbsSampler::trees() const {
   std::vector<std::vector<std::int64_t>> scopes;
   for (const auto& scope : scopes_) {
     scopes.emplace_back();
     for (const std::int64_t v : scope)
       if (!observed_[static_cast<std::size_t>(v)]) scopes.back().push_back(v);
   }
-  const auto cluster = tree_clusters(static_cast<std::int64_t>(state_.size()), scopes);
-  parent_.resize(state_.size());
-  std::vector<char> seen(state_.size(), 0);
-  for (std::size_t root = 0; root < state_.size(); ++root) {
-    if (seen[root] || observed_[root]) continue;
-    tree_begin_.push_back(planted_.size());
-    std::size_t next = planted_.size();
-    planted_.push_back(root);
-    parent_[root] = root;
-    seen[root] = 1;
-    for (; next < planted_.size(); ++next) {
-      const std::size_t v = planted_[next];
-      for (const auto& touch : around_[v])
-        for (const std::int64_t n : scopes[static_cast<std::size_t>(touch.factor)]) {
-          const auto u = static_cast<std::size_t>(n);
-          if (seen[u] || cluster[u] != cluster[v]) continue;
-          seen[u] = 1;
-          parent_[u] = v;
-          planted_.push_back(u);
-        }
-    }
-  }
-  tree_begin_.push_back(planted_.size());
-  tree_logs_.resize(offset_.back());
+  return members_of(tree_clusters(static_cast<std::int64_t>(state_.size()), scopes));
 }
 
-void GibbsSampler::draw_tree(std::size_t begin, std::size_t end, double* sums) {
-  std::vector<double> own, pair;
-  std::vector<double>& logs = tree_logs_;  // of each variable's own states, with what its children send
-  for (std::size_t i = begin; i < end; ++i)
-    std::fill(logs.begin() + static_cast<std::ptrdiff_t>(offset_[planted_[i]]),
-              logs.begin() + static_cast<std::ptrdiff_t>(offset_[planted_[i] + 1]), 0.0);
-  const auto pair_of = [&](std::size_t v, std::vector<double>& table) {
-    const std::size_t p = parent_[v];
-    const auto rows = static_cast<std::size_t>(cardinalities_[v]),
-               columns = static_cast<std::size_t>(cardinalities_[p]);
-    table.assign(rows * columns, 0.0);
-    for (const auto& [f, stride] : around_[v]) {
-      for (const auto& [other, other_stride] : around_[p]) {
-        if (other != f) continue;
-        const auto number = static_cast<std::size_t>(f);
-        const double* base = tables_[number] + entry(number) - stride * static_cast<std::size_t>(state_[v]) -
-                             other_stride * static_cast<std::size_t>(state_[p]);
-        for (std::size_t a = 0; a < rows; ++a)
-          for (std::size_t b = 0; b < columns; ++b) table[a * columns + b] += base[a * stride + b * other_stride];
-      }
+void GibbsSampler::set_blocks(std::vector<std::vector<std::int64_t>> blocks, double memory_limit) {
+  std::vector<double> draws(state_.size(), 0.0);
+  std::vector<std::size_t> seen(state_.size(), 0);
+  for (std::size_t b = 0; b < blocks.size(); ++b)
+    for (const std::int64_t v : blocks[b]) {
+      if (v < 0 || v >= static_cast<std::int64_t>(state_.size()))
+        fail<IndexError>("gibbs", "block ", b, " has variable ", v, " of ", state_.size());
+      auto& last = seen[static_cast<std::size_t>(v)];
+      if (last == b + 1) fail<IndexError>("gibbs", "block ", b, " has variable ", v, " twice");
+      last = b + 1;
+      draws[static_cast<std::size_t>(v)] += 1;
     }
+  blocks_.clear();
+  alone_.clear();
+  std::size_t most = 0;
+  std::vector<std::int64_t> local(state_.size(), -1);
+  for (auto& block : blocks) {
+    std::erase_if(block, [&](std::int64_t v) { return observed_[static_cast<std::size_t>(v)] != 0; });
+    if (block.empty()) continue;
+    blocks_.push_back(plan_block(block, memory_limit, local));
+    most = std::max(most, blocks_.back().elements);
+  }
+  block_tables_.resize(most);
+  share_.assign(state_.size(), 1.0);
+  for (std::size_t v = 0; v < state_.size(); ++v)
+    if (draws[v] == 0 && !observed_[v])
+      alone_.push_back(v);
+    else if (!observed_[v])
+      share_[v] = 1 / draws[v];
+}
+
+GibbsSampler::Block GibbsSampler::plan_block(const std::vector<std::int64_t>& members, double memory_limit,
+                                             std::vector<std::int64_t>& local) const {
+  std::vector<std::int64_t> cardinalities;
+  for (const std::int64_t v : members) {
+    local[static_cast<std::size_t>(v)] = static_cast<std::int64_t>(cardinalities.size());
+    cardinalities.push_back(cardinalities_[static_cast<std::size_t>(v)]);
+  }
+  // Each factor once, by its variables in the block.
+  std::vector<std::int32_t> touched;
+  for (const std::int64_t v : members)
+    for (const auto& touch : around_[static_cast<std::size_t>(v)]) touched.push_back(touch.factor);
+  std::sort(touched.begin(), touched.end());
+  touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
+  std::vector<std::vector<std::int64_t>> scopes;
+  for (const std::int32_t f : touched) {
+    scopes.emplace_back();
+    for (const std::int64_t v : scopes_[static_cast<std::size_t>(f)])
+      if (local[static_cast<std::size_t>(v)] >= 0) scopes.back().push_back(local[static_cast<std::size_t>(v)]);
+  }
+  const auto order =
+      elimination_order(cardinalities, scopes, {.heuristic = EliminationHeuristic::min_fill, .restarts = 1});
+  if (const double bytes = 2 * sizeof(double) * order.entries; !order.complete || bytes > memory_limit)
+    fail<NumericalError>("gibbs", "a block of ", members.size(), " variables has width ", order.width, " and needs ",
+                         bytes, " bytes, more than the limit of ", memory_limit);
+  std::vector<std::size_t> position(members.size());
+  for (std::size_t p = 0; p < order.order.size(); ++p) position[static_cast<std::size_t>(order.order[p])] = p;
+  Block out;
+  out.buckets.resize(members.size());
+  for (std::size_t p = 0; p < order.order.size(); ++p) {
+    Bucket& bucket = out.buckets[p];
+    const auto variable_of = [&](std::int64_t l) {
+      return static_cast<std::size_t>(members[static_cast<std::size_t>(l)]);
+    };
+    bucket.variable = variable_of(order.order[p]);
+    for (const std::int64_t l : order.neighbours[p]) {
+      bucket.rest.push_back(variable_of(l));
+      bucket.rows *= static_cast<std::size_t>(cardinalities[static_cast<std::size_t>(l)]);
+    }
+    bucket.table = out.elements;
+    out.elements += bucket.rows * static_cast<std::size_t>(cardinalities_[bucket.variable]);
+    bucket.message = out.elements;
+    out.elements += bucket.rows;
+  }
+  const auto first_of = [&](const std::vector<std::size_t>& variables) {
+    std::size_t first = members.size();
+    for (const std::size_t v : variables) first = std::min(first, position[static_cast<std::size_t>(local[v])]);
+    return first;
   };
-  // Factors that hold no other variable of the tree.
-  for (std::size_t i = begin; i < end; ++i) {
-    const std::size_t v = planted_[i];
-    for (const auto& [f, stride] : around_[v]) {
-      const auto number = static_cast<std::size_t>(f);
-      bool alone = true;
-      for (const std::int64_t u : scopes_[number]) {
-        const auto at = static_cast<std::size_t>(u);
-        alone = alone && (at == v || observed_[at] || (parent_[v] != at && parent_[at] != v));
+  const auto add = [](Bucket& bucket, std::int32_t factor, std::size_t message, const auto& stride_of) {
+    typename Bucket::Source source{factor, message, {stride_of(bucket.variable)}};
+    for (const std::size_t v : bucket.rest) source.strides.push_back(stride_of(v));
+    bucket.sources.push_back(std::move(source));
+  };
+  for (std::size_t i = 0; i < touched.size(); ++i) {
+    std::vector<std::size_t> variables;
+    for (const std::int64_t l : scopes[i])
+      variables.push_back(static_cast<std::size_t>(members[static_cast<std::size_t>(l)]));
+    const auto f = static_cast<std::size_t>(touched[i]);
+    add(out.buckets[first_of(variables)], touched[i], 0, [&](std::size_t v) {
+      const auto& scope = scopes_[f];
+      const auto at = std::find(scope.begin(), scope.end(), static_cast<std::int64_t>(v));
+      return at == scope.end() ? 0 : strides_[f][static_cast<std::size_t>(at - scope.begin())];
+    });
+  }
+  for (const Bucket& from : out.buckets) {
+    if (from.rest.empty()) continue;
+    add(out.buckets[first_of(from.rest)], -1, from.message, [&](std::size_t v) {
+      std::size_t stride = 1;
+      for (std::size_t i = from.rest.size(); i-- > 0;) {
+        if (from.rest[i] == v) return stride;
+        stride *= static_cast<std::size_t>(cardinalities_[from.rest[i]]);
       }
-      if (!alone) continue;
-      const double* base = tables_[number] + entry(number) - stride * static_cast<std::size_t>(state_[v]);
-      for (std::size_t s = 0; s < static_cast<std::size_t>(cardinalities_[v]); ++s)
-        logs[offset_[v] + s] += base[s * stride];
-    }
+      return std::size_t{0};
+    });
   }
-  for (std::size_t i = end; i-- > begin + 1;) {
-    const std::size_t v = planted_[i], p = parent_[v];
-    const auto rows = static_cast<std::size_t>(cardinalities_[v]),
-               columns = static_cast<std::size_t>(cardinalities_[p]);
-    pair_of(v, pair);
-    own.resize(rows);
-    for (std::size_t b = 0; b < columns; ++b) {
-      for (std::size_t a = 0; a < rows; ++a) own[a] = logs[offset_[v] + a] + pair[a * columns + b];
-      const double largest = exponentiate(own.data(), rows);
-      double total = 0;
-      for (const double x : own) total += x;
-      logs[offset_[p] + b] += total > 0 ? largest + std::log(total) : minus_infinity;
+  for (const std::int64_t v : members) local[static_cast<std::size_t>(v)] = -1;
+  return out;
+}
+
+void GibbsSampler::fill(const Bucket& bucket) {
+  const auto k = static_cast<std::size_t>(cardinalities_[bucket.variable]);
+  double* table = block_tables_.data() + bucket.table;
+  std::fill_n(table, bucket.rows * k, 0.0);
+  std::vector<std::size_t> states(bucket.rest.size());
+  for (const auto& source : bucket.sources) {
+    const double* from = block_tables_.data() + source.message;
+    if (source.factor >= 0) {
+      // From state 0 of what is summed out and of the rest: other variables have their present states.
+      const auto f = static_cast<std::size_t>(source.factor);
+      from = tables_[f] + entry(f) - source.strides[0] * static_cast<std::size_t>(state_[bucket.variable]);
+      for (std::size_t i = 0; i < bucket.rest.size(); ++i)
+        from -= source.strides[i + 1] * static_cast<std::size_t>(state_[bucket.rest[i]]);
     }
-  }
-  for (std::size_t i = begin; i < end; ++i) {
-    const std::size_t v = planted_[i], p = parent_[v];
-    const auto rows = static_cast<std::size_t>(cardinalities_[v]);
-    own.assign(logs.begin() + static_cast<std::ptrdiff_t>(offset_[v]),
-               logs.begin() + static_cast<std::ptrdiff_t>(offset_[v] + rows));
-    if (p != v) {
-      const auto columns = static_cast<std::size_t>(cardinalities_[p]);
-      pair_of(v, pair);
-      for (std::size_t a = 0; a < rows; ++a) own[a] += pair[a * columns + static_cast<std::size_t>(state_[p])];
+    std::fill(states.begin(), states.end(), 0);
+    double* to = table;
+    for (std::size_t row = 0; row < bucket.rows; ++row, to += k) {
+      for (std::size_t s = 0; s < k; ++s) to[s] += from[s * source.strides[0]];
+      for (std::size_t i = states.size(); i-- > 0;) {
+        from += source.strides[i + 1];
+        if (++states[i] < static_cast<std::size_t>(cardinalities_[bucket.rest[i]])) break;
+        from -= source.strides[i + 1] * states[i];
+        states[i] = 0;
+      }
     }
-    // Without possible states (only at the root) the tree waits for the others to change.
-    if (exponentiate(own.data(), rows) == minus_infinity) {
-      for (std::size_t j = begin; j < end && sums != nullptr; ++j)
-        sums[offset_[planted_[j]] + static_cast<std::size_t>(state_[planted_[j]])] += 1;
-      return;
-    }
-    double total = 0;
-    for (const double x : own) total += x;
-    for (std::size_t a = 0; a < rows && sums != nullptr; ++a) sums[offset_[v] + a] += own[a] / total;
-    state_[v] = choose(own.data(), rows, random_.uniform() * total);
   }
 }
 
-void GibbsSampler::tree_sweep(double* sums) {
-  if (tree_begin_.empty()) plant();
-  for (std::size_t t = 0; t + 1 < tree_begin_.size(); ++t) draw_tree(tree_begin_[t], tree_begin_[t + 1], sums);
+bool GibbsSampler::draw_block(const Block& block, double* sums) {
+  for (const Bucket& bucket : block.buckets) {
+    fill(bucket);
+    const auto k = static_cast<std::size_t>(cardinalities_[bucket.variable]);
+    double* row = block_tables_.data() + bucket.table;
+    double* message = block_tables_.data() + bucket.message;
+    for (std::size_t r = 0; r < bucket.rows; ++r, row += k) {
+      const double largest = exponentiate(row, k);
+      message[r] = largest == minus_infinity ? largest : largest + std::log(std::accumulate(row, row + k, 0.0));
+    }
+    if (bucket.rest.empty() && message[0] == minus_infinity) return false;
+  }
+  for (auto bucket = block.buckets.rbegin(); bucket != block.buckets.rend(); ++bucket) {
+    const auto k = static_cast<std::size_t>(cardinalities_[bucket->variable]);
+    std::size_t row = 0;
+    for (const std::size_t v : bucket->rest)
+      row = row * static_cast<std::size_t>(cardinalities_[v]) + static_cast<std::size_t>(state_[v]);
+    const double* weights = block_tables_.data() + bucket->table + row * k;
+    const double total = std::accumulate(weights, weights + k, 0.0);
+    for (std::size_t s = 0; s < k && sums != nullptr; ++s)
+      sums[offset_[bucket->variable] + s] += share_[bucket->variable] * weights[s] / total;
+    state_[bucket->variable] = choose(weights, k, random_.uniform() * total);
+  }
+  return true;
+}
+
+void GibbsSampler::block_sweep(double* sums) {
+  for (const Block& block : blocks_)
+    if (!draw_block(block, sums) && sums != nullptr)
+      for (const Bucket& bucket : block.buckets)
+        sums[offset_[bucket.variable] + static_cast<std::size_t>(state_[bucket.variable])] += share_[bucket.variable];
+  for (const std::size_t v : alone_) state_[v] = draw(v, random_.uniform(), scratch_, sums);
   for (std::size_t v = 0; v < state_.size() && sums != nullptr; ++v)
     if (observed_[v]) sums[offset_[v] + static_cast<std::size_t>(state_[v])] += 1;
 }

@@ -36,10 +36,15 @@ class GibbsSampler {
   /// The same colour by colour: variables that share no factor at once, in threads. Each variable has random numbers of
   /// its own, whatever the number of threads.
   void chromatic_sweep(double* sums);
-  /// Trees of variables, one tree after the other, each drawn jointly given all others: messages from the leaves to the
-  /// root, states from the root to the leaves (Hamze, de Freitas 2004). `sums` gets each variable's distribution given
-  /// its parent's new state. Until the state is possible, a tree that has no possible states stays.
-  void tree_sweep(double* sums);
+  /// Chooses what block_sweep() draws jointly: variables of each block, which may share some. Others are drawn alone.
+  /// @throws IndexError, or NumericalError for tables of more than `memory_limit` bytes
+  void set_blocks(std::vector<std::vector<std::int64_t>> blocks, double memory_limit);
+  /// Trees inside which factors join at most two free variables.
+  std::vector<std::vector<std::int64_t>> trees() const;
+  /// Blocks one after the other, each drawn jointly given all others: its variables are summed out one by one, and
+  /// drawn in the opposite order. `sums` gets each variable's distribution given the new states of those drawn before
+  /// it in the block. Until the state is possible, a block that has no possible states stays.
+  void block_sweep(double* sums);
   /// Sets each variable to its best state in turn until none changes.
   void climb();
 
@@ -61,9 +66,28 @@ class GibbsSampler {
   };
   void conditional(std::size_t v, Conditional& c) const;
   std::int64_t draw(std::size_t v, double u, Conditional& c, double* sums) const;
-  /// Trees inside which factors join at most two free variables, parents first.
-  void plant();
-  void draw_tree(std::size_t begin, std::size_t end, double* sums);
+  /// A variable, with all that is left of its block when it is summed out.
+  struct Bucket {
+    struct Source {
+      std::int32_t factor;               // or -1 for what another bucket left
+      std::size_t message;               // where that is
+      std::vector<std::size_t> strides;  // of `variable` and of `rest`
+    };
+    std::size_t variable;
+    std::vector<std::size_t> rest;
+    std::vector<Source> sources;
+    std::size_t rows = 1;                // joint states of the rest
+    std::size_t table = 0, message = 0;  // where they lie in the scratch
+  };
+  struct Block {
+    std::vector<Bucket> buckets;
+    std::size_t elements = 0;
+  };
+  /// `local` has an entry of -1 for each variable, and again afterwards.
+  Block plan_block(const std::vector<std::int64_t>& members, double memory_limit,
+                   std::vector<std::int64_t>& local) const;
+  void fill(const Bucket& bucket);
+  bool draw_block(const Block& block, double* sums);
   void color();
 
   std::vector<std::int64_t> cardinalities_;
@@ -77,9 +101,10 @@ class GibbsSampler {
   Conditional scratch_;
   Generator random_;
   std::vector<std::vector<std::size_t>> colors_;  // variables of each colour
-  // Variables of one tree after the other, parents first, and each one's parent (itself for a root).
-  std::vector<std::size_t> planted_, parent_, tree_begin_;
-  std::vector<double> tree_logs_;
+  std::vector<Block> blocks_;
+  std::vector<std::size_t> alone_;  // variables of no block
+  std::vector<double> share_;       // of one draw in a sweep's, of each variable
+  std::vector<double> block_tables_;
 };
 
 }  // namespace tapestry::detail

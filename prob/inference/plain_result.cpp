@@ -61,12 +61,13 @@ InferenceResult<T> infer_plainly(const FactorGraph<T>& graph, std::string_view n
     return shape;
   };
   Tensor<T> log_partition = empty_tensor<T>(batched({}));
-  std::vector<Tensor<T>> variables, errors, factors, gradients;
+  std::vector<Tensor<T>> variables, errors, effective, factors, gradients;
   for (const auto& group : structure->variables) {
     Shape shape = batched(group.shape);
     shape.push_back(group.cardinality);
     variables.push_back(empty_tensor<T>(shape));
     errors.push_back(empty_tensor<T>(shape));
+    effective.push_back(empty_tensor<T>(shape));
   }
   for (std::size_t g = 0; g < structure->factors.size(); ++g) {
     Shape shape = batched({structure->factors[g].factors()});
@@ -92,7 +93,9 @@ InferenceResult<T> infer_plainly(const FactorGraph<T>& graph, std::string_view n
       const auto& group = structure->variables[v];
       const std::int64_t count = group.size() * group.cardinality;
       std::copy_n(one.variables.begin() + group.first_state, count, variables[v].data() + b * count);
-      if (with_errors) std::copy_n(one.errors.begin() + group.first_state, count, errors[v].data() + b * count);
+      if (!with_errors) continue;
+      std::copy_n(one.errors.begin() + group.first_state, count, errors[v].data() + b * count);
+      std::copy_n(one.effective.begin() + group.first_state, count, effective[v].data() + b * count);
     }
     with_factors = static_cast<bool>(one.factor);
     std::size_t number = 0;
@@ -123,7 +126,10 @@ InferenceResult<T> infer_plainly(const FactorGraph<T>& graph, std::string_view n
   for (auto& marginals : variables) result.variables.emplace_back(std::move(marginals));
   if (with_factors)
     for (auto& marginals : factors) result.factors.emplace_back(std::move(marginals));
-  if (with_errors) result.standard_errors = std::move(errors);
+  if (with_errors) {
+    result.standard_errors = std::move(errors);
+    result.effective_samples = std::move(effective);
+  }
   if (decoded) {
     result.assignment_score = graph.score(best);
     result.assignment = std::move(best);

@@ -14,6 +14,7 @@ struct PlainResult {
   double log_partition = 0;
   std::vector<double> variables;                          ///< marginals, in the order of states
   std::vector<double> errors;                             ///< their standard errors, or empty
+  std::vector<double> effective;                          ///< and effective sample sizes, with errors
   std::function<void(std::size_t, double*)> factor = {};  ///< writes a factor's marginal over its written-out table
   std::vector<std::int64_t> assignment;                   ///< or empty
   bool converged = true;

@@ -72,6 +72,14 @@ std::string describe(const InferenceResult<T>& result) {
   out << name_of(result.kind) << ' ' << result.log_partition.data()[0];
   if (result.log_partition.size() > 1) out << " (first of " << result.log_partition.size() << ")";
   const auto& trace = result.trace;
+  if (!result.standard_errors.empty()) {
+    double error = 0, effective = std::numeric_limits<double>::infinity();
+    for (const auto& group : result.standard_errors)
+      for (const T e : group) error = std::max(error, static_cast<double>(e));
+    for (const auto& group : result.effective_samples)
+      for (const T n : group) effective = std::min(effective, static_cast<double>(n));
+    out << "; standard errors up to " << error << ", " << effective << " effective samples at least";
+  }
   if (result.converged) {
     if (trace.iterations > 0) out << "; converged in " << trace.iterations << " iterations";
     return out.str();

@@ -38,8 +38,11 @@ struct InferenceResult {
   /// A probable assignment [variables] or [batch, variables], and its score, where the method gives one.
   std::optional<IndexTensor> assignment;
   Var<T> assignment_score;
-  /// Standard errors of the variables' marginals, where the method samples.
+  /// Standard errors of the variables' marginals, where the method samples; inf where it sampled once.
   std::vector<Tensor<T>> standard_errors;
+  /// How many independent samples would have such errors: the samples, less where they are correlated. Known no better
+  /// than the errors, to about a third.
+  std::vector<Tensor<T>> effective_samples;
   InferenceTrace trace;
   bool converged = true;
   /// With GradientMode::implicit: how the equation for the gradient was solved in the last backward pass (see

@@ -26,6 +26,16 @@ std::vector<std::vector<std::int64_t>> neighbours_of(std::int64_t variables,
 
 }  // namespace
 
+std::vector<std::vector<std::int64_t>> members_of(const std::vector<std::int64_t>& cluster) {
+  std::vector<std::vector<std::int64_t>> out;
+  for (std::size_t v = 0; v < cluster.size(); ++v) {
+    const auto c = static_cast<std::size_t>(cluster[v]);
+    if (c >= out.size()) out.resize(c + 1);
+    out[c].push_back(static_cast<std::int64_t>(v));
+  }
+  return out;
+}
+
 std::vector<std::int64_t> single_clusters(std::int64_t variables) {
   std::vector<std::int64_t> out(static_cast<std::size_t>(variables));
   std::iota(out.begin(), out.end(), 0);

@@ -122,17 +122,24 @@ TEST_CASE("a possible start is found where factors forbid most states") {
   CHECK(none.log_partition.item() == minus_infinity);
 }
 
-TEST_CASE("Gibbs by colours and by trees: marginals within their standard errors") {
+TEST_CASE("Gibbs by colours, by trees and in blocks: marginals within their standard errors") {
   std::mt19937_64 random(14);
-  for (const GibbsBlocks blocks : {GibbsBlocks::chromatic, GibbsBlocks::trees}) {
+  Gibbs ways[] = {{.blocks = GibbsBlocks::chromatic},
+                  {.blocks = GibbsBlocks::trees},
+                  {.blocks = GibbsBlocks::blocked, .block_size = 3},
+                  {.blocks = GibbsBlocks::blocked, .given = {{0, 1, 2, 3}, {3, 6, 5}}}};  // 4 is drawn alone
+  for (Gibbs& options : ways) {
+    options.iterations = 4000;
+    options.burn_in = 200;
+    options.seed = 5;
+    CAPTURE(static_cast<int>(options.blocks));
     Agreement agreement;
     for (int i = 0; i < 6; ++i) {
       const auto model = testing_models::random_model(random, {.variables = 7, .factors = 10, .most_states = 3});
       auto built = factor_graph<double>(model);
       if (i % 2 == 1) built.graph.observe(3, 0);
       const auto exact = infer(built.graph, JunctionTree{});
-      const auto result = infer(built.graph, Gibbs{.iterations = 4000, .burn_in = 200, .seed = 5, .blocks = blocks});
-      agreement.add(exact, result);
+      agreement.add(exact, infer(built.graph, options));
     }
     agreement.check();
   }
@@ -182,4 +189,75 @@ TEST_CASE("Gibbs by colours does not depend on the number of threads") {
   CHECK(one.variables[0].tensor() == two.variables[0].tensor());
   CHECK(*one.assignment == *two.assignment);
   CHECK(one.variables[0].data()[7 * 3 + 2] == 1);
+}
+
+TEST_CASE("Gibbs: a block is drawn jointly, whatever its cycles") {
+  // Strong ties of all with all: in one block every sweep is independent of the one before.
+  FactorGraph<double> graph;
+  const auto v = graph.add_variables("v", {6}, 3);
+  graph.add_potts("ties", complete_edges(graph.ids(v)), Var<double>(Tensor<double>(.7)));
+  graph.add_unary("lean", v, Var<double>(Tensor<double>{.3, 0, -.2}));
+  const auto exact = infer(graph, JunctionTree{});
+  const auto effective = [&](const Gibbs& options) {
+    const auto result = infer(graph, options);
+    double total = 0;
+    for (std::int64_t s = 0; s < 18; ++s) {
+      total += result.effective_samples[0].data()[s] / 18;
+      CHECK(std::abs(result.variables[0].data()[s] - exact.variables[0].data()[s]) <
+            5 * result.standard_errors[0].data()[s] + 1e-9);
+    }
+    return total / static_cast<double>(options.iterations);
+  };
+  Gibbs whole{.iterations = 2000, .burn_in = 10, .blocks = GibbsBlocks::blocked, .given = {{0, 1, 2, 3, 4, 5}}};
+  CHECK(effective(whole) > .6);
+  CHECK(effective(whole) < 1.8);
+  whole.given = {{5, 2}, {4, 0}, {3, 1}};
+  CHECK(effective(whole) < .3);
+  CHECK(effective({.iterations = 2000, .burn_in = 10}) < .2);
+}
+
+TEST_CASE("Gibbs: a variable of two blocks counts half as much in each") {
+  FactorGraph<double> graph;
+  const auto v = graph.add_variables("v", {4}, 2);
+  graph.add_potts("ties", complete_edges(graph.ids(v)), Var<double>(Tensor<double>(.4)));
+  const auto error = [&](std::vector<std::vector<std::int64_t>> given) {
+    const auto result = infer(
+        graph, Gibbs{.iterations = 4000, .burn_in = 10, .blocks = GibbsBlocks::blocked, .given = std::move(given)});
+    double total = 0;
+    for (std::int64_t s = 0; s < 8; ++s) total += result.standard_errors[0].data()[s];
+    return total;
+  };
+  CHECK(error({{0, 1, 2, 3}, {3, 2, 1, 0}}) < error({{0, 1, 2, 3}}));
+}
+
+TEST_CASE("Gibbs: standard errors and effective samples of what is known, and of one sweep") {
+  FactorGraph<double> graph;
+  const auto v = graph.add_variables("v", {3}, 2);
+  graph.add_potts("ties", chain_edges(graph.ids(v)), Var<double>(Tensor<double>(.5)));
+  graph.observe(1, 0);
+  const auto known = infer(graph, Gibbs{.iterations = 100, .burn_in = 0});
+  for (std::int64_t s = 0; s < 6; ++s) {  // the ends depend on what is observed alone
+    CHECK(known.standard_errors[0].data()[s] == 0);
+    CHECK(known.effective_samples[0].data()[s] == 100);
+  }
+  const auto once = infer(graph, Gibbs{.iterations = 1, .burn_in = 0});
+  CHECK(std::isinf(once.standard_errors[0].data()[0]));
+  CHECK(once.effective_samples[0].data()[0] == 1);
+}
+
+TEST_CASE("Gibbs refuses blocks of variables that are not there, and tables beyond the memory") {
+  FactorGraph<double> graph;
+  const auto v = graph.add_variables("v", {12}, 4);
+  graph.add_potts("ties", complete_edges(graph.ids(v)), Var<double>(Tensor<double>(.1)));
+  const auto run = [&](std::vector<std::vector<std::int64_t>> given, double memory) {
+    infer(graph, Gibbs{.iterations = 1,
+                       .burn_in = 0,
+                       .blocks = GibbsBlocks::blocked,
+                       .given = std::move(given),
+                       .memory_limit = memory});
+  };
+  CHECK_THROWS_WITH_AS(run({{0, 1}, {12}}, 1e9), doctest::Contains("block 1 has variable 12 of 12"), IndexError);
+  CHECK_THROWS_WITH_AS(run({{3, 3}}, 1e9), doctest::Contains("block 0 has variable 3 twice"), IndexError);
+  CHECK_THROWS_WITH_AS(run({{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}}, 1e6), doctest::Contains("width 9"), NumericalError);
+  run({}, 1e4);  // blocks that are found fit
 }
