@@ -1,0 +1,1 @@
+// Has the precompiled headers made, which the programs share.
