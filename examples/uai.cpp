@@ -13,6 +13,7 @@
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/prob/graph_builders.hpp>
+#include <tapestry/prob/inference/assignment.hpp>
 #include <tapestry/prob/inference/belief_propagation.hpp>
 #include <tapestry/prob/inference/exact.hpp>
 #include <tapestry/prob/inference/gibbs.hpp>
@@ -106,7 +107,8 @@ Answer solve_approximately(const DiscreteModel& model, const Evidence& evidence,
   for (const auto& [variable, state] : evidence)
     seen.push_back({built.variable[static_cast<std::size_t>(variable)], state});
   built.graph.observe(seen);
-  const auto result = approximate(built.graph, settings);
+  auto result = approximate(built.graph, settings);
+  if (settings.task == "MAP" && result.assignment) refine_assignment(built.graph, result);
   Answer answer;
   answer.log_partition = result.log_partition.item();
   answer.kind = result.kind;

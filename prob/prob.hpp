@@ -7,6 +7,7 @@
 #include <tapestry/prob/factor_graph.hpp>
 #include <tapestry/prob/graph_builders.hpp>
 #include <tapestry/prob/grid.hpp>
+#include <tapestry/prob/inference/assignment.hpp>
 #include <tapestry/prob/inference/belief_propagation.hpp>
 #include <tapestry/prob/inference/bound_checks.hpp>
 #include <tapestry/prob/inference/cluster_mean_field.hpp>

@@ -7,6 +7,7 @@
 #include <tapestry/autodiff/checkpoint.hpp>
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/tape.hpp>
+#include <tapestry/prob/inference/assignment.hpp>
 #include <tapestry/prob/inference/bound_checks.hpp>
 #include <tapestry/prob/inference/message_operations.hpp>
 #include <tapestry/prob/inference/pairwise_passing.hpp>
@@ -126,6 +127,7 @@ InferenceResult<T> pass_messages(const FactorGraph<T>& graph, const BeliefPropag
         best.insert(best.end(), states.begin(), states.end());
       }
       set_assignment(graph, result, best, graph.variables());
+      if (options.temperature == 0) refine_assignment(graph, result);
     }
     result.trace = std::move(passing->trace);
     if (mode == GradientMode::implicit) result.adjoint = passing->adjoint;

@@ -71,23 +71,6 @@ ClusterMeanField::ClusterMeanField(const std::vector<std::int64_t>& cardinalitie
   start();
 }
 
-template <class Visit>
-void ClusterMeanField::for_each(const Factor& factor, Visit visit) const {
-  // place[p]: the entry in part p of the factor's present entry.
-  std::vector<std::size_t> place(factor.parts.size());
-  std::vector<std::int64_t> states(factor.cardinalities.size(), 0);
-  for (std::size_t entry = 0; entry < factor.size; ++entry) {
-    for (std::size_t p = 0; p < place.size(); ++p) {
-      place[p] = 0;
-      for (const std::size_t axis : factor.parts[p].axes)
-        place[p] =
-            place[p] * static_cast<std::size_t>(factor.cardinalities[axis]) + static_cast<std::size_t>(states[axis]);
-    }
-    visit(entry, place);
-    for (std::size_t i = states.size(); i > 0 && ++states[i - 1] == factor.cardinalities[i - 1]; --i) states[i - 1] = 0;
-  }
-}
-
 void ClusterMeanField::expect(const Factor& factor, std::size_t except, double* out) const {
   std::fill(out, out + factor.parts[except].probabilities.size(), 0.0);
   for_each(factor, [&](std::size_t entry, const std::vector<std::size_t>& place) {
@@ -123,32 +106,40 @@ void ClusterMeanField::start(const std::vector<std::int64_t>* assignment) {
     }
 }
 
-double ClusterMeanField::sweep() {
+std::vector<const double*> ClusterMeanField::expect_all(const Cluster& own,
+                                                        std::vector<std::vector<double>>& scratch) const {
+  scratch.clear();
+  std::vector<const double*> out;
+  for (const auto& [f, p] : own.factors) {
+    const auto& factor = factors_[static_cast<std::size_t>(f)];
+    auto& table = scratch.emplace_back();
+    if (factor.parts.size() > 1) {
+      table.resize(factor.parts[static_cast<std::size_t>(p)].probabilities.size());
+      expect(factor, static_cast<std::size_t>(p), table.data());
+    }
+    out.push_back(factor.parts.size() > 1 ? table.data() : factor.table);
+  }
+  return out;
+}
+
+double ClusterMeanField::sweep(Replaced* replaced) {
   double change = 0;
   std::vector<std::vector<double>> tables;
-  std::vector<const double*> pointers;
+  if (replaced != nullptr) *replaced = Replaced();
   for (auto& own : clusters_) {
-    tables.clear();
-    pointers.clear();
-    for (const auto& [f, p] : own.factors) {
-      const auto& factor = factors_[static_cast<std::size_t>(f)];
-      if (factor.parts.size() == 1) {
-        pointers.push_back(factor.table);
-        tables.emplace_back();
-        continue;
-      }
-      auto& table = tables.emplace_back(factor.parts[static_cast<std::size_t>(p)].probabilities.size());
-      expect(factor, static_cast<std::size_t>(p), table.data());
-      pointers.push_back(table.data());
-    }
+    const auto pointers = expect_all(own, tables);
     const ExactSums sums = own.tree->sums(pointers, TableScale::logarithm, own.states, true, true);
     // No state of this cluster goes with all that the others still allow: it waits for them to change.
+    if (replaced != nullptr) replaced->clusters.push_back(sums.possible);
     if (!sums.possible) continue;
     own.entropy = sums.log_partition;
     const double* from = sums.factors.data();
     for (std::size_t i = 0; i < own.factors.size(); ++i) {
       auto& part = factors_[static_cast<std::size_t>(own.factors[i].first)]
                        .parts[static_cast<std::size_t>(own.factors[i].second)];
+      if (replaced != nullptr)
+        replaced->probabilities.insert(replaced->probabilities.end(), part.probabilities.begin(),
+                                       part.probabilities.end());
       for (std::size_t e = 0; e < part.probabilities.size(); ++e) {
         part.probabilities[e] = from[e];
         if (from[e] > 0) own.entropy -= from[e] * pointers[i][e];

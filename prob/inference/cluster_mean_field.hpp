@@ -6,8 +6,19 @@
 
 #include <tapestry/prob/discrete_model.hpp>
 #include <tapestry/prob/inference/clique_tree.hpp>
+#include <tapestry/prob/inference/plain_result.hpp>
 
 namespace tapestry::detail {
+
+/// Gradients on their way back through an ascent.
+struct FieldGradients {
+  std::vector<std::vector<std::vector<double>>> parts;  ///< of each factor's part in each of its clusters
+  std::vector<std::vector<double>> tables;              ///< of each factor's table
+  PlainGradients given;                                 ///< of what the ascent ends with, until enter()
+  double entropy = 0;                                   ///< of the clusters' entropies, until the sweep before
+  /// The largest of the parts.
+  double remaining() const;
+};
 
 /// Mean field over clusters of variables (generalized mean field: Xing, Jordan, Russell 2003): q is a product over
 /// clusters, exact inside each by junction tree. One variable a cluster is naive mean field, clusters without cycles
@@ -23,7 +34,7 @@ class ClusterMeanField {
   /// Starts from uniform distributions, or from an assignment.
   void start(const std::vector<std::int64_t>* assignment = nullptr);
   /// Each cluster once, given the others. The bound never falls. Returns the largest change of a probability.
-  double sweep();
+  double sweep() { return sweep(nullptr); }
   /// The lower bound: expected score plus entropy; -inf while q allows what factors forbid.
   double bound() const;
 
@@ -31,6 +42,25 @@ class ClusterMeanField {
   std::vector<double> variables() const;
   /// Products of the clusters' marginals, as the factor's table.
   void factor(std::size_t f, double* out) const;
+
+  /// The probabilities that sweeps depend on.
+  using State = std::vector<double>;
+  State state() const;
+  void set_state(const State& state);
+  /// What a sweep replaced.
+  struct Replaced {
+    std::vector<char> clusters;  ///< whether each was drawn anew
+    State probabilities;
+  };
+  double sweep(Replaced* replaced);
+
+  /// Gradients of what the ascent gives: enter() after the last sweep, then sweep_backward() for each sweep from the
+  /// last, with what that sweep replaced; it leaves the state from before the sweep.
+  FieldGradients gradients(const PlainGradients& given) const;
+  void enter(FieldGradients& gradients) const;
+  void sweep_backward(const Replaced& replaced, FieldGradients& gradients);
+  void set_tables(const std::vector<const double*>& tables);
+
   std::int64_t clusters() const { return static_cast<std::int64_t>(clusters_.size()); }
 
  private:
@@ -56,10 +86,31 @@ class ClusterMeanField {
     std::vector<double> marginals;     // of its variables, one after the other
     double entropy = 0;
   };
+  /// A cluster's tables: what it sees of its factors, given the others.
+  std::vector<const double*> expect_all(const Cluster& cluster, std::vector<std::vector<double>>& scratch) const;
+  /// The derivative of the cluster's part probabilities in a direction of its tables, which is also the gradient of
+  /// their product with the direction.
+  std::vector<std::vector<double>> curvature(const Cluster& cluster, const std::vector<const double*>& tables,
+                                             const std::vector<const double*>& direction) const;
   /// The expectation of a factor's table under all parts but one.
   void expect(const Factor& factor, std::size_t except, double* out) const;
+  /// Calls visit(entry, place) with the entries in the factor's parts of each of its entries.
   template <class Visit>
-  void for_each(const Factor& factor, Visit visit) const;
+  void for_each(const Factor& factor, Visit visit) const {
+    std::vector<std::size_t> place(factor.parts.size());
+    std::vector<std::int64_t> states(factor.cardinalities.size(), 0);
+    for (std::size_t entry = 0; entry < factor.size; ++entry) {
+      for (std::size_t p = 0; p < place.size(); ++p) {
+        place[p] = 0;
+        for (const std::size_t axis : factor.parts[p].axes)
+          place[p] =
+              place[p] * static_cast<std::size_t>(factor.cardinalities[axis]) + static_cast<std::size_t>(states[axis]);
+      }
+      visit(entry, place);
+      for (std::size_t i = states.size(); i > 0 && ++states[i - 1] == factor.cardinalities[i - 1]; --i)
+        states[i - 1] = 0;
+    }
+  }
 
   std::vector<std::int64_t> cardinalities_;
   std::vector<Factor> factors_;

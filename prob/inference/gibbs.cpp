@@ -179,11 +179,12 @@ InferenceResult<T> infer(const FactorGraph<T>& graph, const Gibbs& options) {
   if (options.iterations < 1 || options.burn_in < 0)
     fail<NumericalError>("gibbs", options.iterations, " sweeps after ", options.burn_in);
   if (options.block_size < 1) fail<NumericalError>("gibbs", "blocks of ", options.block_size, " variables");
-  return detail::infer_plainly<T>(
-      graph, "gibbs", BoundKind::estimate, false,
-      [&](const DenseTables& tables, const GraphStructure& structure, InferenceTrace* trace, std::uint64_t batch) {
-        return run(tables, structure, options, options.seed + 0x9e3779b97f4a7c15 * batch, trace);
-      });
+  return detail::infer_plainly<T>(graph, "gibbs", BoundKind::estimate, detail::PlainGradient::none,
+                                  [options](const DenseTables& tables, const GraphStructure& structure,
+                                            InferenceTrace* trace, std::uint64_t batch) {
+                                    return run(tables, structure, options, options.seed + 0x9e3779b97f4a7c15 * batch,
+                                               trace);
+                                  });
 }
 
 template InferenceResult<float> infer(const FactorGraph<float>&, const Gibbs&);

@@ -9,8 +9,10 @@
 
 namespace tapestry {
 
-/// Mean field: a lower bound on the log-partition. Coordinate ascent never lowers it; its gradient is the factors'
-/// expected statistics (exact where the ascent has converged), and marginals are constants.
+/// Mean field: a lower bound on the log-partition, which coordinate ascent (all but parallel updates) never lowers.
+/// Where the ascent has converged the bound's gradient is the factors' expected statistics. That of marginals, and of a
+/// bound before convergence, passes through the sweeps, which are made again for it; with GradientMode::likelihood
+/// marginals are constants. First derivatives only.
 
 enum class MeanFieldUpdate {
   coordinate,  ///< one variable after the other, given the newest of the others
@@ -25,12 +27,12 @@ struct MeanField {
   std::uint64_t seed = 0;   ///< of the search for a start, where factors forbid states
   MeanFieldUpdate update = MeanFieldUpdate::coordinate;
 
-  // Of parallel updates, which need tables that are finite but for unary ones and evidence. On unary and pairwise
-  // tables of one cardinality they run on vector kernels.
-  double damping = 0;  ///< part of the old probabilities that stays
+  /// Part of the old probabilities that stays in parallel updates. These need tables that are finite but for unary ones
+  /// and evidence; on unary and pairwise tables of one cardinality they run on vector kernels.
+  double damping = 0;
   GradientMode gradient = GradientMode::unrolled;
   std::int64_t truncation = 5;   ///< iterations that GradientMode::truncated passes through
-  bool factor_marginals = true;  ///< without, result.factors is empty
+  bool factor_marginals = true;  ///< without, result.factors is empty after parallel updates
 };
 
 /// Variables joined to clusters inside which factors form no cycles (chains of a grid, trees), each exact.
@@ -39,6 +41,8 @@ struct StructuredMeanField {
   std::int64_t iterations = 500;
   double tolerance = 1e-9;
   std::uint64_t seed = 0;
+  GradientMode gradient = GradientMode::unrolled;
+  std::int64_t truncation = 5;
 };
 
 /// Generalized mean field (Xing, Jordan, Russell 2003): any clusters, each exact by junction tree.
@@ -51,6 +55,8 @@ struct GeneralizedMeanField {
   double tolerance = 1e-9;
   double memory_limit = 4294967296.0;  ///< bytes, for the tables of one cluster
   std::uint64_t seed = 0;
+  GradientMode gradient = GradientMode::unrolled;
+  std::int64_t truncation = 5;
 };
 
 /// @throws for parallel updates GraphError for factors other than tables, NumericalError for tables over several

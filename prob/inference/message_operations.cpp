@@ -2,65 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include <tapestry/autodiff/random.hpp>
-#include <tapestry/autodiff/tape.hpp>
 
 namespace tapestry::detail {
-
-Shape BeliefLayout::shape(int output) const {
-  Shape out;
-  if (batch > 0) out.push_back(batch);
-  if (output == 0) return out;
-  if (variables(output)) {
-    const auto& group = variable_group(output);
-    for (const std::int64_t extent : group.shape) out.push_back(extent);
-    out.push_back(group.cardinality);
-    return out;
-  }
-  const auto& group = graph.factors[factor_group(output)];
-  out.push_back(group.factors());
-  for (const std::int64_t extent : group.table()) out.push_back(extent);
-  return out;
-}
-
-template <class T>
-bool differentiable(const FactorGraph<T>& graph) {
-  const auto& potentials = graph.all_potentials();
-  return gradients_enabled() &&
-         std::any_of(potentials.begin(), potentials.end(), [](const auto& p) { return p.requires_grad(); });
-}
-
-template <class T>
-InferenceResult<T> result_of(const FactorGraph<T>& graph, std::vector<Var<T>> outputs) {
-  InferenceResult<T> result;
-  const auto groups = static_cast<std::ptrdiff_t>(graph.variable_groups().size());
-  result.log_partition = outputs[0];
-  result.variables.assign(outputs.begin() + 1, outputs.begin() + 1 + groups);
-  result.factors.assign(outputs.begin() + 1 + groups, outputs.end());
-  for (std::int64_t b = 0; b < result.log_partition.size(); ++b)
-    result.possible = result.possible && result.log_partition.data()[b] != -std::numeric_limits<T>::infinity();
-  return result;
-}
-
-template <class T>
-void set_assignment(const FactorGraph<T>& graph, InferenceResult<T>& result, const std::vector<std::int64_t>& states,
-                    std::int64_t variables) {
-  IndexTensor best = graph.batch() > 0 ? empty_tensor<std::int64_t>({graph.batch(), variables})
-                                       : empty_tensor<std::int64_t>({variables});
-  std::copy(states.begin(), states.end(), best.data());
-  result.assignment_score = graph.score(best);
-  result.assignment = std::move(best);
-}
-
-void judge(InferenceTrace& trace, bool converged) {
-  const auto& residual = trace.residual;
-  if (!converged && residual.size() >= 20)
-    trace.oscillates = *std::min_element(residual.end() - 10, residual.end()) >
-                       0.9 * *std::min_element(residual.end() - 20, residual.end() - 10);
-}
 
 void report_adjoint(FixedPointReport& all, bool messages_converged, bool converged, int steps, double residual,
                     double tolerance) {
@@ -381,14 +327,10 @@ std::unique_ptr<Operation<T>> read_messages(std::shared_ptr<Passing> passing) {
   return std::make_unique<ReadMessages<T>>(std::move(passing));
 }
 
-#define TAPESTRY_INSTANTIATE(T)                                                                              \
-  template bool differentiable(const FactorGraph<T>&);                                                       \
-  template InferenceResult<T> result_of(const FactorGraph<T>&, std::vector<Var<T>>);                         \
-  template void set_assignment(const FactorGraph<T>&, InferenceResult<T>&, const std::vector<std::int64_t>&, \
-                               std::int64_t);                                                                \
-  template std::unique_ptr<Operation<T>> start_messages(std::shared_ptr<Passing>);                           \
-  template std::unique_ptr<Operation<T>> message_step(std::shared_ptr<Passing>);                             \
-  template std::unique_ptr<Operation<T>> message_fixed_point(std::shared_ptr<Passing>);                      \
+#define TAPESTRY_INSTANTIATE(T)                                                         \
+  template std::unique_ptr<Operation<T>> start_messages(std::shared_ptr<Passing>);      \
+  template std::unique_ptr<Operation<T>> message_step(std::shared_ptr<Passing>);        \
+  template std::unique_ptr<Operation<T>> message_fixed_point(std::shared_ptr<Passing>); \
   template std::unique_ptr<Operation<T>> read_messages(std::shared_ptr<Passing>);
 TAPESTRY_INSTANTIATE(float)
 TAPESTRY_INSTANTIATE(double)

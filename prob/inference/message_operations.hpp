@@ -82,7 +82,7 @@ bool differentiable(const FactorGraph<T>& graph);
 /// A result from such outputs.
 template <class T>
 InferenceResult<T> result_of(const FactorGraph<T>& graph, std::vector<Var<T>> outputs);
-/// states: [batch * variables]
+/// states: [batch * variables]. Where factors forbid them, others are looked for: see AssignmentSearch.
 template <class T>
 void set_assignment(const FactorGraph<T>& graph, InferenceResult<T>& result, const std::vector<std::int64_t>& states,
                     std::int64_t variables);

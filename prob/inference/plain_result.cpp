@@ -3,144 +3,200 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <memory>
 
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/operation.hpp>
+#include <tapestry/autodiff/tape.hpp>
+#include <tapestry/prob/inference/message_operations.hpp>
 
 namespace tapestry::detail {
 namespace {
 
-/// The log-partition as an operation on the potentials: value and gradient are given.
+/// What a run tells beside its outputs; of all batch elements.
+struct PlainReport {
+  InferenceTrace trace;
+  bool converged = true;
+  std::vector<double> errors, effective;
+  std::vector<std::int64_t> assignment;
+};
+
 template <class T>
-class GivenGradient final : public Operation<T> {
+class PlainInference final : public Operation<T> {
  public:
-  GivenGradient(std::string_view name, Tensor<T> value, std::vector<Tensor<T>> gradients)
-      : name_(name), value_(std::move(value)), gradients_(std::move(gradients)) {}
+  using Shapes = detail::Shapes;
+  PlainInference(std::string name, std::shared_ptr<const GraphStructure> structure, std::int64_t batch,
+                 PlainMethod method, std::shared_ptr<PlainReport> report)
+      : name_(std::move(name)),
+        structure_(std::move(structure)),
+        layout_{*structure_, batch},
+        method_(std::move(method)),
+        report_(std::move(report)) {}
   std::string_view name() const override { return name_; }
-  Shape shape(const Shapes&, int) const override { return shape_of(value_); }
-  std::uint32_t needs() const override { return Needs::nothing; }
-  void forward(Forward<T>& c) override { std::copy(value_.begin(), value_.end(), c.output().data); }
+  int outputs() const override { return layout_.outputs(); }
+  Shape shape(const Shapes&, int output) const override { return layout_.shape(output); }
+
+  void forward(Forward<T>& c) override {
+    const auto potentials = potentials_of(*structure_, c, 0);
+    DenseTables tables(*structure_);
+    *report_ = PlainReport();
+    runs_.clear();
+    std::vector<double> table, entries;
+    for (std::int64_t b = 0; b < layout_.batches(); ++b) {
+      tables.load(potentials.data, potentials.layouts, b);
+      PlainResult one = method_(tables, *structure_, b == 0 ? &report_->trace : nullptr, static_cast<std::uint64_t>(b));
+      c.output(0)[b] = static_cast<T>(one.log_partition);
+      for (std::size_t v = 0; v < structure_->variables.size(); ++v) {
+        const auto& group = structure_->variables[v];
+        const std::int64_t count = group.size() * group.cardinality;
+        std::copy_n(one.variables.begin() + group.first_state, count,
+                    c.output(1 + static_cast<int>(v)).data + b * count);
+      }
+      std::size_t number = 0;
+      for (std::size_t g = 0; g < structure_->factors.size(); ++g) {
+        const std::int64_t count = structure_->factors[g].factors(), each = potentials.layouts[g].entries;
+        table.resize(tables.table_size(g));
+        entries.resize(static_cast<std::size_t>(each));
+        T* out = c.output(factor_output(g)).data + b * count * each;
+        for (std::int64_t f = 0; f < count; ++f, ++number, out += each) {
+          one.factor(number, table.data());
+          tables.collapse(g, table.data(), entries.data());
+          std::copy(entries.begin(), entries.end(), out);
+        }
+      }
+      report_->converged = report_->converged && one.converged;
+      for (const auto& [from, to] : {std::pair{&one.errors, &report_->errors}, {&one.effective, &report_->effective}})
+        to->insert(to->end(), from->begin(), from->end());
+      report_->assignment.insert(report_->assignment.end(), one.assignment.begin(), one.assignment.end());
+      runs_.push_back({one.converged, std::move(one.backward)});
+    }
+  }
+
   void backward(Backward<T>& c) override {
-    for (int g = 0; g < c.inputs(); ++g) {
-      if (!c.wants(g)) continue;
-      const auto& gradient = gradients_[static_cast<std::size_t>(g)];
-      T* out = c.add_to(g);
-      // Gradients of each batch element apart are [batch, elements]; shared potentials get their sum.
-      const auto batch = static_cast<std::int64_t>(value_.size());
-      const std::int64_t each = static_cast<std::int64_t>(gradient.size()) / batch;
-      const bool shared = each * batch != c.input_shape(g).elements() || batch == 1;
-      for (std::int64_t b = 0; b < batch; ++b)
-        for (std::int64_t i = 0; i < each; ++i)
-          out[(shared ? 0 : b * each) + i] += c.gradient()[b] * gradient.data()[b * each + i];
+    const auto potentials = potentials_of(*structure_, c, 0);
+    DenseTables tables(*structure_);
+    std::vector<double> change, entries;
+    for (std::int64_t b = 0; b < layout_.batches(); ++b) {
+      const auto& run = runs_[static_cast<std::size_t>(b)];
+      const double partition = c.has_gradient(0) ? static_cast<double>(c.gradient(0)[b]) : 0;
+      PlainGradients given;
+      // The bound's derivative by the marginals is zero where these stay.
+      given.partition = run.converged ? 0 : partition;
+      bool through = given.partition != 0;
+      for (int output = 1; output < outputs(); ++output) through = through || c.has_gradient(output);
+      through = through && run.backward && c.output(0)[b] != -std::numeric_limits<T>::infinity();
+      if (through) {
+        tables.load(potentials.data, potentials.layouts, b);
+        gather(c, tables, potentials, b, given);
+        change.assign(tables.total(), 0.0);
+        run.backward(given, tables, change);
+      }
+      for (std::size_t g = 0; g < structure_->factors.size(); ++g) {
+        const int input = static_cast<int>(g);
+        if (!c.wants(input)) continue;
+        const auto& layout = potentials.layouts[g];
+        const std::int64_t count = structure_->factors[g].factors();
+        entries.assign(static_cast<std::size_t>(layout.entries), 0.0);
+        const T* marginal = c.output(factor_output(g)).data + b * count * layout.entries;
+        T* out = c.add_to(input) + (layout.batch > 0 ? b * layout.batch_stride : 0);
+        for (std::int64_t f = 0; f < count; ++f, marginal += layout.entries) {
+          if (through)
+            tables.collapse(g, change.data() + tables.offset(g) + static_cast<std::size_t>(f) * tables.table_size(g),
+                            entries.data());
+          for (std::int64_t e = 0; e < layout.entries; ++e)
+            out[f * layout.factor_stride + e] +=
+                static_cast<T>(partition * static_cast<double>(marginal[e]) + entries[static_cast<std::size_t>(e)]);
+        }
+      }
     }
   }
 
  private:
+  int factor_output(std::size_t g) const { return 1 + static_cast<int>(structure_->variables.size() + g); }
+
+  /// Gradients of a batch element's marginals.
+  void gather(Backward<T>& c, const DenseTables& tables, const PotentialInputs<T>& potentials, std::int64_t b,
+              PlainGradients& out) const {
+    out.variables.assign(static_cast<std::size_t>(structure_->states()), 0.0);
+    out.factors.assign(tables.total(), 0.0);
+    std::vector<double> entries;
+    for (int output = 1; output < outputs(); ++output) {
+      if (!c.has_gradient(output)) continue;
+      const std::int64_t n = layout_.elements(output);
+      const T* from = c.gradient(output).data + b * n;
+      if (layout_.variables(output)) {
+        std::copy_n(from, n, out.variables.begin() + layout_.variable_group(output).first_state);
+        continue;
+      }
+      const std::size_t g = layout_.factor_group(output);
+      const std::int64_t each = potentials.layouts[g].entries;
+      double* to = out.factors.data() + tables.offset(g);
+      for (std::int64_t i = 0; i < n; i += each, to += tables.table_size(g)) {
+        entries.assign(from + i, from + i + each);
+        tables.expand(g, entries.data(), to);
+      }
+    }
+  }
+
+  struct Run {
+    bool converged;
+    decltype(PlainResult::backward) backward;
+  };
   std::string name_;
-  Tensor<T> value_;
-  std::vector<Tensor<T>> gradients_;
+  std::shared_ptr<const GraphStructure> structure_;
+  BeliefLayout layout_;
+  PlainMethod method_;
+  std::shared_ptr<PlainReport> report_;
+  std::vector<Run> runs_;
 };
+
+/// Numbers of all states, batch element by batch element, as the marginals are shaped.
+template <class T>
+std::vector<Tensor<T>> as_marginals(const InferenceResult<T>& result, const GraphStructure& graph,
+                                    const std::vector<double>& all) {
+  std::vector<Tensor<T>> out;
+  for (std::size_t v = 0; v < graph.variables.size(); ++v) {
+    out.push_back(empty_tensor<T>(result.variables[v].shape()));
+    const std::int64_t n = graph.variables[v].size() * graph.variables[v].cardinality;
+    for (std::int64_t i = 0; i < result.variables[v].size(); ++i)
+      out.back().data()[i] = static_cast<T>(
+          all[static_cast<std::size_t>(i / n * graph.states() + graph.variables[v].first_state + i % n)]);
+  }
+  return out;
+}
 
 }  // namespace
 
 template <class T>
-InferenceResult<T> infer_plainly(const FactorGraph<T>& graph, std::string_view name, BoundKind kind,
-                                 bool differentiable, const PlainMethod& method) {
+InferenceResult<T> infer_plainly(const FactorGraph<T>& graph, std::string name, BoundKind kind, PlainGradient gradient,
+                                 PlainMethod method) {
   const auto start = std::chrono::steady_clock::now();
   if (graph.factor_groups().empty()) fail<GraphError>(name, "the graph has no factors");
-  const auto structure = graph.structure();
-  const std::int64_t batch = graph.batch(), batches = std::max<std::int64_t>(batch, 1);
-  std::vector<const T*> inputs;
-  std::vector<PotentialLayout> layouts;
-  for (std::size_t g = 0; g < structure->factors.size(); ++g) {
-    inputs.push_back(graph.all_potentials()[g].data());
-    layouts.push_back(PotentialLayout::of(structure->factors[g], graph.all_potentials()[g].shape()));
-  }
-  const auto batched = [&](Shape shape) {
-    if (batch > 0) shape.insert(0, batch);
-    return shape;
-  };
-  Tensor<T> log_partition = empty_tensor<T>(batched({}));
-  std::vector<Tensor<T>> variables, errors, effective, factors, gradients;
-  for (const auto& group : structure->variables) {
-    Shape shape = batched(group.shape);
-    shape.push_back(group.cardinality);
-    variables.push_back(empty_tensor<T>(shape));
-    errors.push_back(empty_tensor<T>(shape));
-    effective.push_back(empty_tensor<T>(shape));
-  }
-  for (std::size_t g = 0; g < structure->factors.size(); ++g) {
-    Shape shape = batched({structure->factors[g].factors()});
-    for (const std::int64_t extent : structure->factors[g].table()) shape.push_back(extent);
-    factors.push_back(empty_tensor<T>(shape));
-    gradients.push_back(empty_tensor<T>(
-        {batches, (layouts[g].factor_stride > 0 ? structure->factors[g].factors() : 1) * layouts[g].entries}));
-    std::fill(gradients.back().begin(), gradients.back().end(), T(0));
-  }
-  const std::int64_t n = graph.variables();
-  IndexTensor best = empty_tensor<std::int64_t>(batched({n}));
-  InferenceResult<T> result;
+  const auto report = std::make_shared<PlainReport>();
+  auto outputs = apply_all<T>(
+      std::make_unique<PlainInference<T>>(std::move(name), graph.structure(), graph.batch(), std::move(method), report),
+      graph.all_potentials());
+  for (std::size_t i = gradient == PlainGradient::partition ? 1 : 0;
+       gradient != PlainGradient::all && i < outputs.size(); ++i)
+    outputs[i] = outputs[i].detach();
+  InferenceResult<T> result = result_of(graph, std::move(outputs));
+  result.possible = true;  // a bound or an estimate of -inf proves nothing
   result.kind = kind;
-  bool decoded = true, with_factors = true, with_errors = true;
-  DenseTables tables(*structure);
-  for (std::int64_t b = 0; b < batches; ++b) {
-    tables.load(inputs, layouts, b);
-    const PlainResult one = method(tables, *structure, b == 0 ? &result.trace : nullptr, static_cast<std::uint64_t>(b));
-    log_partition.data()[b] = static_cast<T>(one.log_partition);
-    result.converged = result.converged && one.converged;
-    with_errors = !one.errors.empty();
-    for (std::size_t v = 0; v < structure->variables.size(); ++v) {
-      const auto& group = structure->variables[v];
-      const std::int64_t count = group.size() * group.cardinality;
-      std::copy_n(one.variables.begin() + group.first_state, count, variables[v].data() + b * count);
-      if (!with_errors) continue;
-      std::copy_n(one.errors.begin() + group.first_state, count, errors[v].data() + b * count);
-      std::copy_n(one.effective.begin() + group.first_state, count, effective[v].data() + b * count);
-    }
-    with_factors = static_cast<bool>(one.factor);
-    std::size_t number = 0;
-    std::vector<double> table, entries;
-    for (std::size_t g = 0; with_factors && g < structure->factors.size(); ++g) {
-      table.resize(tables.table_size(g));
-      entries.resize(static_cast<std::size_t>(layouts[g].entries));
-      const std::int64_t count = structure->factors[g].factors();
-      for (std::int64_t f = 0; f < count; ++f, ++number) {
-        one.factor(number, table.data());
-        tables.collapse(g, table.data(), entries.data());
-        for (std::int64_t e = 0; e < layouts[g].entries; ++e) {
-          factors[g].data()[(b * count + f) * layouts[g].entries + e] =
-              static_cast<T>(entries[static_cast<std::size_t>(e)]);
-          gradients[g](static_cast<std::size_t>(b), static_cast<std::size_t>(f * layouts[g].factor_stride + e)) +=
-              static_cast<T>(entries[static_cast<std::size_t>(e)]);
-        }
-      }
-    }
-    decoded = decoded && !one.assignment.empty();
-    if (decoded) std::copy(one.assignment.begin(), one.assignment.end(), best.data() + b * n);
+  result.trace = std::move(report->trace);
+  result.converged = report->converged;
+  if (!report->errors.empty()) {
+    result.standard_errors = as_marginals(result, *graph.structure(), report->errors);
+    result.effective_samples = as_marginals(result, *graph.structure(), report->effective);
   }
-  result.log_partition =
-      differentiable && with_factors
-          ? apply<T>(std::make_unique<GivenGradient<T>>(name, std::move(log_partition), std::move(gradients)),
-                     graph.all_potentials())
-          : Var<T>(std::move(log_partition));
-  for (auto& marginals : variables) result.variables.emplace_back(std::move(marginals));
-  if (with_factors)
-    for (auto& marginals : factors) result.factors.emplace_back(std::move(marginals));
-  if (with_errors) {
-    result.standard_errors = std::move(errors);
-    result.effective_samples = std::move(effective);
-  }
-  if (decoded) {
-    result.assignment_score = graph.score(best);
-    result.assignment = std::move(best);
-  }
+  set_assignment(graph, result, report->assignment, graph.variables());
   result.trace.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
 
-template InferenceResult<float> infer_plainly(const FactorGraph<float>&, std::string_view, BoundKind, bool,
-                                              const PlainMethod&);
-template InferenceResult<double> infer_plainly(const FactorGraph<double>&, std::string_view, BoundKind, bool,
-                                               const PlainMethod&);
+#define TAPESTRY_INSTANTIATE(T) \
+  template InferenceResult<T> infer_plainly(const FactorGraph<T>&, std::string, BoundKind, PlainGradient, PlainMethod);
+TAPESTRY_INSTANTIATE(float)
+TAPESTRY_INSTANTIATE(double)
+#undef TAPESTRY_INSTANTIATE
 
 }  // namespace tapestry::detail

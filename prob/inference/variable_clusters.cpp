@@ -144,12 +144,7 @@ std::vector<std::int64_t> partition_clusters(const std::vector<std::int64_t>& ca
   if (size < 1) fail<NumericalError>("mean_field", "clusters of ", size, " variables");
   const auto variables = static_cast<std::int64_t>(cardinalities.size());
   auto cluster = partition(variables, scopes, (variables + size - 1) / size);
-  std::vector<std::vector<std::int64_t>> members;
-  for (std::size_t v = 0; v < cluster.size(); ++v) {
-    const auto c = static_cast<std::size_t>(cluster[v]);
-    if (members.size() <= c) members.resize(c + 1);
-    members[c].push_back(static_cast<std::int64_t>(v));
-  }
+  auto members = members_of(cluster);
   std::vector<std::vector<std::size_t>> factors_of(cardinalities.size());
   for (std::size_t f = 0; f < scopes.size(); ++f)
     for (const std::int64_t v : scopes[f]) factors_of[static_cast<std::size_t>(v)].push_back(f);

@@ -191,7 +191,10 @@ TEST_CASE("losses: gradients through approximate inference are those of what was
       BeliefPropagation{.iterations = 6, .tolerance = 0, .damping = .2},
       BeliefPropagation{.iterations = 2000, .tolerance = 1e-14, .gradient = GradientMode::implicit},
       TreeReweighted{.iterations = 5, .tolerance = 0, .weights = {1, .7, .8}},
-      MeanField{.iterations = 6, .tolerance = 0, .update = MeanFieldUpdate::parallel, .damping = .3}};
+      MeanField{.iterations = 6, .tolerance = 0, .update = MeanFieldUpdate::parallel, .damping = .3},
+      MeanField{.iterations = 4, .tolerance = 0},
+      StructuredMeanField{.iterations = 3, .tolerance = 0},
+      GeneralizedMeanField{.cluster_size = 2, .tolerance = 1e-13, .gradient = GradientMode::implicit}};
   const Indices labels(index_tensor({6}, labels_a));
   for (const auto& method : methods)
     for (const LossKind kind : {LossKind::likelihood, LossKind::univariate_log, LossKind::univariate_quadratic,
@@ -265,7 +268,8 @@ TEST_CASE("losses: what they are not given") {
   CHECK_THROWS_AS(structured_loss(graph, Indices(index_tensor({6}, {3, 0, 0, 0, 0, 0}))), IndexError);
   // Constants as marginals or log-partition would be training without a gradient.
   for (const LossKind kind : {LossKind::univariate_log, LossKind::clique_quadratic})
-    CHECK_THROWS_AS(structured_loss(graph, labels, {kind}, MeanField{}), GraphError);
+    CHECK_THROWS_AS(structured_loss(graph, labels, {kind}, MeanField{.gradient = GradientMode::likelihood}),
+                    GraphError);
   CHECK_THROWS_AS(structured_loss(graph, labels, {}, Gibbs{.iterations = 10, .burn_in = 0}), GraphError);
   auto seen = graph;
   seen.observe(0, 1);  // labelled 2
