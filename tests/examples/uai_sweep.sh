@@ -2,7 +2,8 @@
 # Runs the example `uai` on every instance of a folder by every method, and judges the answers by the references beside
 # the instances: MODEL.uai, MODEL.uai.evid, MODEL.uai.PR (log10 of the partition function), .MAR, .MAP (may be absent).
 #   uai_sweep.sh PROGRAM FOLDER [KILOBYTES]
-# With KILOBYTES, larger models are left out, and approximate methods make few iterations.
+# With KILOBYTES, larger models are left out, and approximate methods make few iterations. Without a reference only
+# the time and the form of the answers are judged.
 # Exact answers must agree to 1e-4, and what is refused must be refused with width and memory; an approximate method must
 # give a well-formed answer, bounds on the right side. Each run may take ten seconds of processor time. Prints a table of seconds and errors.
 set -u
@@ -38,24 +39,26 @@ reported() { sed -n "s/^$1 \\([-0-9.einf]*\\).*/\\1/p" "$work/err" | tail -1; }
 
 printf '%-20s %-11s %-4s %8s  %s\n' instance method task seconds result
 for model in "$folder"/*.uai; do
-  [[ -e "$model.PR" ]] || continue
   [[ -z "$kilobytes" || $(wc -c < "$model") -le $((kilobytes * 1024)) ]] || continue
   name=$(basename "$model" .uai)
-  refused=
+  files=("$model")
+  for evidence in "$model.evid" "${model%.uai}.evid"; do
+    [[ ${#files[@]} == 2 || ! -e $evidence ]] || files+=("$evidence")
+  done
   for method in exact bp trw mean-field structured gmf gibbs; do
     for task in PR MAR MAP; do
       options=(--task "$task" --method "$method" --memory 256000000)
       [[ -z $kilobytes || $method == exact ]] || options+=(--iterations 20)
       [[ $task != MAP || ! -e "$model.MAP" ]] || options+=(--score "$model.MAP")
       TIMEFORMAT='%U %S'
-      { time timeout 120 "$program" "$model" "$model.evid" "${options[@]}" > "$work/out" 2> "$work/err"; } 2> "$work/time"
+      { time timeout 120 "$program" "${files[@]}" "${options[@]}" > "$work/out" 2> "$work/err"; } 2> "$work/time"
       status=$?
       seconds=$(awk '{ printf "%.2f", $1 + $2 }' "$work/time")
       runs=$((runs + 1))
       what="$name $method $task"
       below "$seconds" 10 || fail "$what: $seconds s"
       if [[ $method == exact && $status == 1 ]] && grep -q 'width.*bytes' "$work/err"; then
-        refused=yes result="refused: $(head -c 200 "$work/err" | tail -1)"
+        result="refused: $(head -c 200 "$work/err" | tail -1)"
       elif [[ $status != 0 ]]; then
         result="exit code $status: $(tail -1 "$work/err")"
         [[ $method != exact && $task == MAP && $result == *"no possible assignment"* ]] || fail "$what: $result"
@@ -69,11 +72,13 @@ for model in "$folder"/*.uai; do
             fail "$what: $result"
         fi
       else
-        error=$(judge "$task" "$work/out" "$model.$task")
+        reference=$model.$task
+        [[ -e $reference ]] || reference=$work/out
+        error=$(judge "$task" "$work/out" "$reference")
         result="error $error"
         [[ $error != malformed && $error != nan ]] || fail "$what: $error"
         [[ $method != exact ]] || below "$error" 1e-4 || fail "$what: $result"
-        if [[ $task == PR ]]; then
+        if [[ $task == PR && -e $model.PR ]]; then
           bound=$(sed -n 's/.*, an* \(lower\|upper\) bound$/\1/p' "$work/err")
           value=$(sed -n 2p "$work/out") reference=$(sed -n 2p "$model.PR")
           [[ -z $bound ]] || result+=", $bound bound"
