@@ -91,12 +91,13 @@ double cost_of_iteration(const DiscreteModel& model, const std::string& method) 
   }
   if (method == "gibbs") return 4 * states + 8 * visits;
   if (method == "bp" || method == "trw") return 10 * entries + 60 * states;
-  return 20 * entries + 150 * states;
+  return 25 * entries + 250 * states;
 }
 
 InferenceResult<double> approximate(const FactorGraph<double>& graph, const DiscreteModel& model,
                                     const Settings& settings) {
-  constexpr double nanoseconds = 4e9;  // large models make fewer iterations
+  constexpr double nanoseconds = 4e9;      // large models make fewer iterations
+  constexpr double largest_cluster = 4e6;  // bytes, passed in every iteration
   const NoGradients none;
   const auto& method = settings.method;
   const auto iterations = [&](double usual) {
@@ -116,8 +117,9 @@ InferenceResult<double> approximate(const FactorGraph<double>& graph, const Disc
   if (method == "structured")
     return infer(graph, StructuredMeanField{.iterations = iterations(500), .seed = settings.seed});
   if (method == "gmf")
-    return infer(graph, GeneralizedMeanField{
-                            .iterations = iterations(500), .memory_limit = settings.memory, .seed = settings.seed});
+    return infer(graph, GeneralizedMeanField{.iterations = iterations(500),
+                                             .memory_limit = std::min(settings.memory, largest_cluster),
+                                             .seed = settings.seed});
   const std::int64_t sweeps = iterations(5000);
   return infer(graph, Gibbs{.iterations = sweeps, .burn_in = (sweeps + 9) / 10, .seed = settings.seed});
 }
