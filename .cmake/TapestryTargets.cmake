@@ -82,7 +82,7 @@ target_compile_definitions(tapestry PRIVATE
   TAPESTRY_VERSION="${PROJECT_VERSION}" $<$<BOOL:${TAPESTRY_TUNE_BLAS}>:TAPESTRY_TUNE_BLAS=1>)
 target_link_libraries(tapestry
   PUBLIC xtensor Threads::Threads
-  PRIVATE PkgConfig::OPENBLAS PkgConfig::SLEEF ${LAPACKE_LIBRARY} ${LBFGS_LIBRARY} ${METIS_LIBRARY} PNG::PNG
+  PRIVATE PkgConfig::OPENBLAS PkgConfig::SLEEF ${LBFGS_LIBRARY} ${METIS_LIBRARY} PNG::PNG
           ZLIB::ZLIB)
 if(TAPESTRY_ONEDNN AND ONEDNN_INCLUDE_DIR AND ONEDNN_LIBRARY)
   set_source_files_properties(autodiff/onednn.cpp PROPERTIES

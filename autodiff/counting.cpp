@@ -14,6 +14,11 @@
 namespace tapestry::detail {
 namespace {
 
+// Held while a second thread waits for the first.
+constinit std::mutex mutex;
+// Whether this thread found, under the mutex, that nobody counts alone any more.
+constinit thread_local bool settled = false;
+
 enum class Barrier { enable, run };
 
 /// A full memory barrier in all threads of the process. @return whether the system has it
@@ -31,18 +36,21 @@ bool barrier_everywhere([[maybe_unused]] Barrier what) noexcept {
 
 void note_counting_thread() noexcept {
   CountingMode& mode = counting_mode;
-  if (mode.shared.load(std::memory_order_acquire)) {
+  if (settled && mode.shared.load(std::memory_order_acquire)) return;
+  const std::lock_guard lock(mutex);
+  if (mode.shared.load(std::memory_order_relaxed)) {
     counts_alone = false;
+    settled = true;
     return;
   }
-  static constinit std::mutex mutex;
-  const std::lock_guard lock(mutex);
-  if (mode.shared.load(std::memory_order_relaxed) || counts_alone) return;
+  if (counts_alone) return;
   if (!mode.claimed.exchange(true)) {
     // A forked child has one thread, which may not be the one that was adding.
-    static const int handler = ::pthread_atfork(nullptr, nullptr, [] {
-      if (!counts_alone) counting_mode.adding.store(false);
-    });
+    static const int handler = ::pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); },
+                                                [] {
+                                                  if (!counts_alone) counting_mode.adding.store(false);
+                                                  mutex.unlock();
+                                                });
     counts_alone = handler == 0 && barrier_everywhere(Barrier::enable);
     if (!counts_alone) mode.shared.store(true);
     return;
@@ -51,6 +59,7 @@ void note_counting_thread() noexcept {
   // Registering may not survive a fork.
   if (!barrier_everywhere(Barrier::run) && barrier_everywhere(Barrier::enable)) barrier_everywhere(Barrier::run);
   while (mode.adding.load(std::memory_order_acquire)) ::sched_yield();
+  settled = true;
 }
 
 }  // namespace tapestry::detail

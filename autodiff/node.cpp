@@ -16,18 +16,35 @@ void release_value(Node* node) noexcept {
   if (node->value != nullptr) release_storage(std::exchange(node->value, nullptr));
 }
 
+// Takes references away, and the value with the last of those that may read it. @return whether no references are left
+bool drop_references(Node* node, std::uint64_t references) noexcept {
+  if (begin_alone()) {
+    const std::uint64_t left = node->references.load(std::memory_order_relaxed) - references;
+    node->references.store(left, std::memory_order_relaxed);
+    const bool dead = static_cast<std::uint32_t>(left) == 0;
+    Storage* const value = !dead && left < Node::value_reference ? std::exchange(node->value, nullptr) : nullptr;
+    end_alone();
+    if (value != nullptr) release_storage(value);
+    return dead;
+  }
+  // Another thread may free the node as soon as this one's reference is gone: the value goes before.
+  const std::uint64_t readers = references & ~(Node::value_reference - 1);
+  if (readers != 0 && count_add_shared(node->references, ~readers + 1) < Node::value_reference) release_value(node);
+  if (readers == references) return false;
+  return static_cast<std::uint32_t>(count_add_shared(node->references, ~(references - readers) + 1)) == 0;
+}
+
 // Nodes whose last reference went, chained through `next` once they are off their tape.
 class Graveyard {
  public:
   void drop(Node* node, std::uint64_t references) noexcept {
-    const std::uint64_t left = count_add(node->references, ~references + 1);
-    if (static_cast<std::uint32_t>(left) == 0) {
-      if (node->recorded) TapeAccess::unlink(node);
-      node->next = dead_;
-      dead_ = node;
-    } else if (left < Node::value_reference) {
-      release_value(node);
-    }
+    if (drop_references(node, references)) add(node);
+  }
+
+  void add(Node* node) noexcept {
+    if (node->recorded) TapeAccess::unlink(node);
+    node->next = dead_;
+    dead_ = node;
   }
 
   void drop_inputs(Node* node) noexcept {
@@ -72,14 +89,9 @@ Node* new_node(DType dtype, const Shape& shape) {
 }
 
 void release(Node* node, std::uint64_t references) noexcept {
-  const std::uint64_t left = count_add(node->references, ~references + 1);
-  if (static_cast<std::uint32_t>(left) != 0) {
-    if (left < Node::value_reference) release_value(node);
-    return;
-  }
-  retain(node, references);
+  if (!drop_references(node, references)) return;
   Graveyard graveyard;
-  graveyard.drop(node, references);
+  graveyard.add(node);
   graveyard.bury();
 }
 
@@ -89,8 +101,7 @@ void free_graph(Node* node) noexcept {
   if (node->operation != nullptr) release_operation(std::exchange(node->operation, nullptr));
   if (node->output_needed) {
     node->output_needed = false;
-    const std::uint64_t left = count_add(node->references, ~Node::value_reference + 1);
-    if (left < Node::value_reference) release_value(node);
+    drop_references(node, Node::value_reference);
   }
   node->graph_freed = true;
   graveyard.bury();

@@ -61,12 +61,24 @@ SizeClass size_class(std::size_t bytes) {
   return {index, (quarters << shift) + alignment};
 }
 
+// A number that one thread changes and others may read.
+class Figure {
+ public:
+  operator std::int64_t() const noexcept { return value_.load(std::memory_order_relaxed); }
+  void operator+=(std::int64_t n) noexcept { value_.store(*this + n, std::memory_order_relaxed); }
+  void operator-=(std::int64_t n) noexcept { *this += -n; }
+  void operator=(std::int64_t n) noexcept { value_.store(n, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::int64_t> value_{0};
+};
+
 struct Cache {
   Block* free[small_classes + large_classes];
   char* slab;
   char* slab_end;
-  std::int64_t unflushed;
-  std::int64_t cached;
+  Figure unflushed;
+  Figure cached;
   std::uint64_t allocated;
   bool registered;
   bool ended;

@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include <tapestry/autodiff/axes.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/axis_split.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
@@ -41,7 +42,7 @@ class AxisReduction : public Operation<T> {
 /// Records an AxisReduction over any axes: where they do not lie side by side, of x with these axes moved to the end.
 template <class Op, class T, class... Arguments>
 Var<T> reduce_axes(std::string_view name, const Var<T>& x, const Axes& axes, bool keep_dims, Arguments... arguments) {
-  const auto mask = axis_mask(name, axes, x.rank());
+  const auto mask = axis_mask(name, axes, x.shape());
   const Shape result = reduced_shape(x.shape(), mask, keep_dims);
   Axes order;
   int begin = 0, end = 0;

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include <tapestry/autodiff/axes.hpp>
 #include <tapestry/autodiff/kernels/reduce.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/axis_reduction.hpp>
@@ -212,23 +213,23 @@ class Product final : public AxisReduction<T> {
 
 template <class T>
 Var<T> cumsum(const Var<T>& x, std::int64_t axis, bool reverse) {
-  return record(std::make_unique<detail::CumulativeSum<T>>(normalize_axis("cumsum", axis, x.rank()), reverse), x);
+  return record(std::make_unique<detail::CumulativeSum<T>>(normalize_axis("cumsum", axis, x.shape()), reverse), x);
 }
 
 template <class T>
 Var<T> cumprod(const Var<T>& x, std::int64_t axis) {
-  return record(std::make_unique<detail::CumulativeProduct<T>>(normalize_axis("cumprod", axis, x.rank())), x);
+  return record(std::make_unique<detail::CumulativeProduct<T>>(normalize_axis("cumprod", axis, x.shape())), x);
 }
 
 template <class T>
 Var<T> logcumsumexp(const Var<T>& x, std::int64_t axis) {
-  return record(std::make_unique<detail::LogCumulativeSumExp<T>>(normalize_axis("logcumsumexp", axis, x.rank())), x);
+  return record(std::make_unique<detail::LogCumulativeSumExp<T>>(normalize_axis("logcumsumexp", axis, x.shape())), x);
 }
 
 template <class T>
 Var<T> linear_recurrence(const Var<T>& a, const Var<T>& b, std::int64_t axis, bool reverse) {
   const Shape common = broadcast("linear_recurrence", a.shape(), b.shape());
-  const int along = normalize_axis("linear_recurrence", axis, common.rank());
+  const int along = normalize_axis("linear_recurrence", axis, common);
   return record(std::make_unique<detail::LinearRecurrence<T>>(along, reverse),
                 a.shape() == common ? a : broadcast_to(a, common), b.shape() == common ? b : broadcast_to(b, common));
 }

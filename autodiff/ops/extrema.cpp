@@ -1,3 +1,4 @@
+#include <tapestry/autodiff/axes.hpp>
 #include <tapestry/autodiff/kernels/reduce.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/axis_reduction.hpp>
@@ -70,7 +71,7 @@ IndexTensor argument(std::string_view name, const T* x, const Shape& shape, int 
 
 template <class T>
 IndexTensor argument(std::string_view name, const Var<T>& x, std::int64_t axis, bool keep_dims, bool largest) {
-  const int along = normalize_axis(name, axis, x.rank());
+  const int along = normalize_axis(name, axis, x.shape());
   Shape result = x.shape();
   result[along] = 1;
   if (!keep_dims) result.erase(along);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <tapestry/autodiff/axes.hpp>
 #include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/kernels/layout.hpp>
 #include <tapestry/autodiff/operation.hpp>
@@ -11,7 +12,8 @@
 namespace tapestry {
 namespace detail {
 
-void check_indices(std::string_view operation, const Indices& indices, std::int64_t extent) {
+void check_indices(std::string_view operation, const Indices& indices, const Shape& shape, int axis) {
+  const std::int64_t extent = shape[axis];
   const std::int64_t n = indices.size();
   const std::int64_t* const index = indices.data();
   bool inside = true;
@@ -23,12 +25,12 @@ void check_indices(std::string_view operation, const Indices& indices, std::int6
   Shape position = indices.shape();
   std::int64_t rest = at;
   for (int i = position.rank() - 1; i >= 0; --i) {
-    const std::int64_t axis = position[i];
-    position[i] = rest % axis;
-    rest /= axis;
+    const std::int64_t along = position[i];
+    position[i] = rest % along;
+    rest /= along;
   }
-  fail<IndexError>(operation, "index ", index[at], " at position ", position, " is not in 0..", extent - 1,
-                   " (there are ", extent, ")");
+  fail<IndexError>(operation, "index ", index[at], " at position ", position, " is outside axis ", axis, " of shape ",
+                   shape);
 }
 
 namespace {
@@ -85,7 +87,7 @@ class Take final : public Operation<T> {
   Linearity linearity() const override { return Linearity::linear; }
   void forward(Forward<T>& c) override {
     const auto x = c.input(0);
-    check_indices(name_, indices_, x.shape[axis_]);
+    check_indices(name_, indices_, x.shape, axis_);
     gather(x.data, axis_view(x.shape, axis_, axis_ + 1), indices_, c.output().data);
   }
   void backward(Backward<T>& c) override {
@@ -118,7 +120,7 @@ class ScatterZeros final : public Operation<T> {
   std::uint32_t needs() const override { return Needs::nothing; }
   Linearity linearity() const override { return Linearity::linear; }
   void forward(Forward<T>& c) override {
-    check_indices(name_, indices_, target_[axis_]);
+    check_indices(name_, indices_, target_, axis_);
     const auto y = c.output();
     std::fill_n(y.data, y.size(), T(0));
     scatter(c.input(0).data, indices_, y.data, axis_view(target_, axis_, axis_ + 1));
@@ -150,26 +152,32 @@ Var<T> scattered(std::string_view name, const Indices& indices, int axis, const 
 
 template <class T>
 Var<T> take(const Var<T>& x, const Indices& indices, std::int64_t axis) {
-  return record(std::make_unique<detail::Take<T>>("take", indices, normalize_axis("take", axis, x.rank()), false), x);
+  return record(std::make_unique<detail::Take<T>>("take", indices, normalize_axis("take", axis, x.shape()), false), x);
+}
+
+template <class T>
+Var<T> gather(const Var<T>& x, const Indices& indices, std::int64_t axis) {
+  const int along = normalize_axis("gather", axis, x.shape());
+  return record(std::make_unique<detail::Take<T>>("gather", indices, along, false), x);
 }
 
 template <class T>
 Var<T> index_select(const Var<T>& x, std::int64_t axis, const Indices& indices) {
   if (indices.shape().rank() != 1)
     fail<ShapeError>("index_select", "indices have shape ", indices.shape(), " instead of one axis");
-  const int along = normalize_axis("index_select", axis, x.rank());
+  const int along = normalize_axis("index_select", axis, x.shape());
   return record(std::make_unique<detail::Take<T>>("index_select", indices, along, false), x);
 }
 
 template <class T>
 Var<T> scatter_add(const Var<T>& x, const Indices& indices, const Var<T>& values, std::int64_t axis) {
-  const int along = normalize_axis("scatter_add", axis, x.rank());
+  const int along = normalize_axis("scatter_add", axis, x.shape());
   return x + detail::scattered("scatter_add", indices, along, x.shape(), values);
 }
 
 template <class T>
 Var<T> segment_sum(const Var<T>& x, const Indices& segments, std::int64_t count, std::int64_t axis) {
-  const int along = normalize_axis("segment_sum", axis, x.rank());
+  const int along = normalize_axis("segment_sum", axis, x.shape());
   if (segments.shape() != Shape{x.shape()[along]})
     fail<ShapeError>("segment_sum", "segment ids have shape ", segments.shape(), " for axis ", axis, " of shape ",
                      x.shape());
@@ -188,9 +196,9 @@ Var<T> embedding(const Var<T>& table, const Indices& indices) {
 template <class T>
 Var<T> one_hot(const Indices& indices, std::int64_t classes) {
   if (classes < 0) fail<ShapeError>("one_hot", "negative number of classes ", classes);
-  detail::check_indices("one_hot", indices, classes);
   Shape shape = indices.shape();
   shape.push_back(classes);
+  detail::check_indices("one_hot", indices, shape, shape.rank() - 1);
   Var<T> out = Var<T>::zeros(shape);
   T* const to = out.mutable_data();
   for (std::int64_t i = 0; i < indices.size(); ++i) to[i * classes + indices[i]] = 1;
@@ -199,6 +207,7 @@ Var<T> one_hot(const Indices& indices, std::int64_t classes) {
 
 #define TAPESTRY_INSTANTIATE(T)                                                            \
   template Var<T> take(const Var<T>&, const Indices&, std::int64_t);                       \
+  template Var<T> gather(const Var<T>&, const Indices&, std::int64_t);                     \
   template Var<T> index_select(const Var<T>&, std::int64_t, const Indices&);               \
   template Var<T> scatter_add(const Var<T>&, const Indices&, const Var<T>&, std::int64_t); \
   template Var<T> segment_sum(const Var<T>&, const Indices&, std::int64_t, std::int64_t);  \

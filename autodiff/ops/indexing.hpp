@@ -5,17 +5,15 @@
 namespace tapestry {
 
 // Indices count from 0 to the axis' extent; others, negative ones too, are an IndexError that names operation,
-// position and value, thrown before anything is written.
+// value, position, axis and shape, thrown before anything is written.
 
 /// Slices of x along an axis: of shape [x before the axis, indices' shape, x after it].
 /// @throws IndexError, ShapeError for an absent axis
 template <class T>
 Var<T> take(const Var<T>& x, const Indices& indices, std::int64_t axis = 0);
-/// The same as take().
+/// take() by another name.
 template <class T>
-Var<T> gather(const Var<T>& x, const Indices& indices, std::int64_t axis = 0) {
-  return take(x, indices, axis);
-}
+Var<T> gather(const Var<T>& x, const Indices& indices, std::int64_t axis = 0);
 /// take() by a list of indices. @throws ShapeError unless they have one axis
 template <class T>
 Var<T> index_select(const Var<T>& x, std::int64_t axis, const Indices& indices);
@@ -53,8 +51,8 @@ Var<T> one_hot(const Indices& indices, std::int64_t classes);
 
 namespace detail {
 
-/// @throws IndexError naming operation, position and value unless all are in 0..extent
-void check_indices(std::string_view operation, const Indices& indices, std::int64_t extent);
+/// @throws IndexError naming operation, value, position, axis and shape unless all are within that axis
+void check_indices(std::string_view operation, const Indices& indices, const Shape& shape, int axis);
 
 }  // namespace detail
 }  // namespace tapestry

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <tapestry/autodiff/axes.hpp>
 #include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/kernels/layout.hpp>
 #include <tapestry/autodiff/operation.hpp>
@@ -59,7 +60,7 @@ class TakeAlong final : public Operation<T> {
   std::uint32_t needs() const override { return Needs::nothing; }
   Linearity linearity() const override { return Linearity::linear; }
   void forward(Forward<T>& c) override {
-    check_indices(name_, indices_, c.input(0).shape[axis_]);
+    check_indices(name_, indices_, c.input(0).shape, axis_);
     gather_along(c.input(0).data, c.input(0).shape, axis_, indices_, c.output().data);
   }
   void backward(Backward<T>& c) override {
@@ -83,8 +84,8 @@ class ScatterAlong final : public Operation<T> {
   std::uint32_t needs() const override { return Needs::nothing; }
   Linearity linearity() const override { return Linearity::linear; }
   void forward(Forward<T>& c) override {
-    check_indices(name(), indices_, extent_);
     const auto y = c.output();
+    check_indices(name(), indices_, y.shape, axis_);
     std::fill_n(y.data, y.size(), T(0));
     add_along(c.input(0).data, indices_, y.data, y.shape, axis_);
   }
@@ -115,7 +116,7 @@ class PutAlong final : public Operation<T> {
   void forward(Forward<T>& c) override {
     const auto x = c.input(0), values = c.input(1);
     const std::int64_t extent = x.shape[axis_];
-    check_indices(name(), indices_, extent);
+    check_indices(name(), indices_, x.shape, axis_);
     const auto y = c.output();
     std::copy_n(x.data, x.size(), y.data);
     for_places(indices_, axis_, extent, [&](std::int64_t i, std::int64_t place) { y[place] = values[i]; });
@@ -188,7 +189,7 @@ Var<T> scatter_along(const Var<T>& values, const Indices& indices, int axis, std
 
 template <class T>
 Var<T> take_along_axis(const Var<T>& x, const Indices& indices, std::int64_t axis) {
-  const int along = normalize_axis("take_along_axis", axis, x.rank());
+  const int along = normalize_axis("take_along_axis", axis, x.shape());
   if (indices.shape().rank() != x.rank())
     fail<ShapeError>("take_along_axis", "indices of shape ", indices.shape(), " for a tensor of shape ", x.shape());
   // All axes but the one broadcast.
@@ -202,14 +203,14 @@ Var<T> take_along_axis(const Var<T>& x, const Indices& indices, std::int64_t axi
 
 template <class T>
 Var<T> put_along_axis(const Var<T>& x, const Indices& indices, const Var<T>& values, std::int64_t axis) {
-  const int along = normalize_axis("put_along_axis", axis, x.rank());
+  const int along = normalize_axis("put_along_axis", axis, x.shape());
   detail::check_entries("put_along_axis", x.shape(), indices.shape(), values.shape(), along);
   return record(std::make_unique<detail::PutAlong<T>>(indices, along), x, values);
 }
 
 template <class T>
 Var<T> scatter_add_along_axis(const Var<T>& x, const Indices& indices, const Var<T>& values, std::int64_t axis) {
-  const int along = normalize_axis("scatter_add_along_axis", axis, x.rank());
+  const int along = normalize_axis("scatter_add_along_axis", axis, x.shape());
   detail::check_entries("scatter_add_along_axis", x.shape(), indices.shape(), values.shape(), along);
   return x + detail::scatter_along(values, indices, along, x.shape()[along]);
 }

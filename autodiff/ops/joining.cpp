@@ -1,5 +1,6 @@
 #include <tapestry/autodiff/ops/joining.hpp>
 
+#include <tapestry/autodiff/axes.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/slicing.hpp>
 #include <tapestry/autodiff/ops/strided_copy.hpp>
@@ -141,18 +142,18 @@ void register_joining() {
 template <class T>
 Var<T> concatenate(const std::vector<Var<T>>& parts, std::int64_t axis) {
   if (parts.empty()) fail<ShapeError>("concatenate", "of no tensors");
-  return detail::joined(parts, normalize_axis("concatenate", axis, parts[0].rank()), false);
+  return detail::joined(parts, normalize_axis("concatenate", axis, parts[0].shape()), false);
 }
 
 template <class T>
 Var<T> stack(const std::vector<Var<T>>& parts, std::int64_t axis) {
   if (parts.empty()) fail<ShapeError>("stack", "of no tensors");
-  return detail::joined(parts, normalize_axis("stack", axis, parts[0].rank() + 1), true);
+  return detail::joined(parts, normalize_axis("stack", axis, parts[0].shape(), 1), true);
 }
 
 template <class T>
 Var<T> roll(const Var<T>& x, std::int64_t shift, std::int64_t axis) {
-  const int along = normalize_axis("roll", axis, x.rank());
+  const int along = normalize_axis("roll", axis, x.shape());
   const std::int64_t n = std::max<std::int64_t>(x.shape()[along], 1);
   return record(std::make_unique<detail::Roll<T>>(along, (shift % n + n) % n), x);
 }

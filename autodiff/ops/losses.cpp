@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include <tapestry/autodiff/axes.hpp>
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
@@ -78,15 +79,15 @@ template <class T>
 Var<T> triplet(const Var<T>& anchor, const Var<T>& positive, const Var<T>& negative, std::type_identity_t<T> margin,
                Reduction reduction) {
   require_broadcast("triplet", {anchor.shape(), positive.shape(), negative.shape()});
-  normalize_axis("triplet", -1, std::max(anchor.rank(), std::min(positive.rank(), negative.rank())));
+  for (const Var<T>* const other : {&positive, &negative})
+    normalize_axis("triplet", -1, broadcast("triplet", anchor.shape(), other->shape()));
   const Var<T> near = norm(anchor - positive, 2, {-1}), far = norm(anchor - negative, 2, {-1});
   return detail::reduced(relu(near - far + margin), reduction);
 }
 
 template <class T>
 Var<T> kl_divergence(const Var<T>& log_p, const Var<T>& log_q, Reduction reduction) {
-  require_broadcast("kl_divergence", {log_p.shape(), log_q.shape()});
-  normalize_axis("kl_divergence", -1, std::max(log_p.rank(), log_q.rank()));
+  normalize_axis("kl_divergence", -1, broadcast("kl_divergence", log_p.shape(), log_q.shape()));
   const Var<T> p = exp(log_p), zero = equal(p, Var<T>(T(0)));
   return detail::reduced(sum(where(zero, Var<T>(T(0)), p * (log_p - log_q)), {-1}), reduction);
 }

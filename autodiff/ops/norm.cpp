@@ -1,6 +1,7 @@
 #include <cmath>
 #include <limits>
 
+#include <tapestry/autodiff/axes.hpp>
 #include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/kernels/reduce.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
@@ -92,7 +93,7 @@ class EuclideanNorm final : public AxisReduction<T> {
 // x less its mean, and the number of elements less ddof.
 template <class T>
 std::pair<Var<T>, T> centred(std::string_view name, const Var<T>& x, const Axes& axes, std::int64_t ddof) {
-  const auto mask = axis_mask(name, axes, x.rank());
+  const auto mask = axis_mask(name, axes, x.shape());
   std::int64_t count = 1;
   for (int i = 0; i < x.rank(); ++i)
     if (mask[static_cast<std::size_t>(i)]) count *= x.shape()[i];
@@ -107,7 +108,7 @@ std::pair<Var<T>, T> centred(std::string_view name, const Var<T>& x, const Axes&
 template <class T>
 Var<T> norm(const Var<T>& x, double order, const Axes& axes, bool keep_dims) {
   if (order == 2) return detail::reduce_axes<detail::EuclideanNorm<T>>("norm", x, axes, keep_dims);
-  axis_mask("norm", axes, x.rank());
+  axis_mask("norm", axes, x.shape());
   if (order == 1) return sum(abs(x), axes, keep_dims);
   if (order == std::numeric_limits<double>::infinity()) return max(abs(x), axes, keep_dims);
   fail("norm", "order ", order, " instead of 1, 2 or infinity");

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include <tapestry/autodiff/axes.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
@@ -82,13 +83,13 @@ void register_reductions() {
 
 template <class T>
 Var<T> sum(const Var<T>& x, const Axes& axes, bool keep_dims) {
-  const auto mask = axis_mask("sum", axes, x.rank());
+  const auto mask = axis_mask("sum", axes, x.shape());
   return record(std::make_unique<detail::Sum<T>>(mask, keep_dims), x);
 }
 
 template <class T>
 Var<T> mean(const Var<T>& x, const Axes& axes, bool keep_dims) {
-  const auto mask = axis_mask("mean", axes, x.rank());
+  const auto mask = axis_mask("mean", axes, x.shape());
   std::int64_t count = 1;
   for (int i = 0; i < x.rank(); ++i)
     if (mask[static_cast<std::size_t>(i)]) count *= x.shape()[i];

@@ -20,11 +20,15 @@ std::vector<double> sorted_column(const Tensor<double>& x, std::size_t j) {
 
 void register_by_index(Registry& r) {
   const auto cube = uniform_example({2, 4, 3}), table = uniform_example({5, 3});
-  const IndexTensor list = {3, 0, 3}, square = {{1, 2}, {3, 1}};
+  const IndexTensor list = {3, 0, 3}, square = {{1, 2}, {3, 1}}, columns = {{0, 1}, {2, 0}};
   const IndexTensor along = {{{0, 3, 1}, {3, 3, 1}}, {{2, 2, 0}, {1, 2, 3}}};
   r.add("take", {cube}, [=](const auto& x) { return take(x[0], square, 1); }).reference = [=](const auto& x) {
     return tabulate({2, 2, 2, 3},
                     [&](const auto& i) { return x[0](i[0], static_cast<std::size_t>(square(i[1], i[2])), i[3]); });
+  };
+  r.add("gather", {cube}, [=](const auto& x) { return gather(x[0], columns, 2); }).reference = [=](const auto& x) {
+    return tabulate({2, 4, 2, 2},
+                    [&](const auto& i) { return x[0](i[0], i[1], static_cast<std::size_t>(columns(i[2], i[3]))); });
   };
   r.add("index_select", {cube}, [=](const auto& x) {
      return index_select(x[0], 1, list);

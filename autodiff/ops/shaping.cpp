@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <tapestry/autodiff/axes.hpp>
 #include <tapestry/autodiff/elementwise_form.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
@@ -108,7 +109,7 @@ Var<T> broadcast_to(const Var<T>& x, const Shape& shape) {
 template <class T>
 Var<T> squeeze(const Var<T>& x, const Axes& axes) {
   Shape shape;
-  const auto mask = axis_mask("squeeze", axes, x.rank());
+  const auto mask = axis_mask("squeeze", axes, x.shape());
   for (int i = 0; i < x.rank(); ++i) {
     const bool dropped = mask[static_cast<std::size_t>(i)] && (x.shape()[i] == 1 || !axes.empty());
     if (dropped && x.shape()[i] != 1) fail<ShapeError>("squeeze", "axis ", i, " of shape ", x.shape(), " is not 1");
@@ -121,7 +122,7 @@ template <class T>
 Var<T> expand_dims(const Var<T>& x, const Axes& axes) {
   const int rank = x.rank() + static_cast<int>(axes.size());
   if (axes.empty()) return x;
-  const auto mask = axis_mask("expand_dims", axes, rank);
+  const auto mask = axis_mask("expand_dims", axes, x.shape(), static_cast<int>(axes.size()));
   Shape shape;
   for (int i = 0, next = 0; i < rank; ++i) shape.push_back(mask[static_cast<std::size_t>(i)] ? 1 : x.shape()[next++]);
   return reshape(x, shape);
@@ -145,7 +146,7 @@ Var<T> tile(const Var<T>& x, const std::vector<std::int64_t>& times) {
 template <class T>
 Var<T> repeat(const Var<T>& x, std::int64_t times, std::int64_t axis) {
   if (times < 0) fail<ShapeError>("repeat", "negative number ", times, " for shape ", x.shape());
-  const int along = normalize_axis("repeat", axis, x.rank());
+  const int along = normalize_axis("repeat", axis, x.shape());
   Shape apart = x.shape(), repeated = x.shape(), out = x.shape();
   apart.insert(along + 1, 1);
   repeated.insert(along + 1, times);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <tapestry/autodiff/axes.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/ops/strided_view.hpp>
@@ -22,7 +23,7 @@ View whole_view(std::string_view name, const Shape& shape) {
 // Narrows one axis of a view.
 void narrow(View& view, int axis, Slice range) {
   const std::int64_t n = view.part[axis], step = range.step;
-  if (step == 0) fail<ShapeError>(view.name, "a step of 0 along axis ", axis);
+  if (step == 0) fail<ShapeError>(view.name, "a step of 0 along axis ", axis, " of shape ", view.whole);
   const auto position = [&](std::int64_t given, std::int64_t otherwise) {
     if (given == Slice::whole) return otherwise;
     if (given < -n || given > n)
@@ -53,6 +54,15 @@ bool keeps_order(const Shape& shape, const Axes& axes) {
     last = axis;
   }
   return true;
+}
+
+// Axes of a shape, all from 0.
+Axes permutation(std::string_view name, const Axes& axes, const Shape& shape) {
+  axis_mask(name, axes, shape);
+  if (axes.size() != shape.size()) fail<ShapeError>(name, axes.size(), " axes for shape ", shape);
+  Axes out;
+  for (const std::int64_t axis : axes) out.push_back(normalize_axis(name, axis, shape));
+  return out;
 }
 
 template <class T>
@@ -95,14 +105,14 @@ Var<T> slice(const Var<T>& x, const std::vector<Slice>& slices) {
 template <class T>
 Var<T> slice(const Var<T>& x, std::int64_t axis, Slice range) {
   View view = whole_view("slice", x.shape());
-  narrow(view, normalize_axis("slice", axis, x.rank()), range);
+  narrow(view, normalize_axis("slice", axis, x.shape()), range);
   return detail::view(view, x);
 }
 
 template <class T>
 Var<T> select(const Var<T>& x, std::int64_t axis, std::int64_t index) {
   View view = whole_view("select", x.shape());
-  const int dropped = normalize_axis("select", axis, x.rank());
+  const int dropped = normalize_axis("select", axis, x.shape());
   const std::int64_t n = x.shape()[dropped];
   if (index < -n || index >= n)
     fail<IndexError>("select", "index ", index, " along axis ", axis, " of shape ", x.shape());
@@ -113,10 +123,11 @@ Var<T> select(const Var<T>& x, std::int64_t axis, std::int64_t index) {
 
 template <class T>
 std::vector<Var<T>> split(const Var<T>& x, const std::vector<std::int64_t>& extents, std::int64_t axis) {
-  const int along = normalize_axis("split", axis, x.rank());
+  const int along = normalize_axis("split", axis, x.shape());
   std::int64_t total = 0;
   for (const std::int64_t extent : extents) {
-    if (extent < 0) fail<ShapeError>("split", "negative extent ", extent);
+    if (extent < 0)
+      fail<ShapeError>("split", "negative extent ", extent, " along axis ", axis, " of shape ", x.shape());
     total += extent;
   }
   if (total != x.shape()[along])
@@ -134,7 +145,7 @@ std::vector<Var<T>> split(const Var<T>& x, const std::vector<std::int64_t>& exte
 
 template <class T>
 std::vector<Var<T>> chunk(const Var<T>& x, std::int64_t parts, std::int64_t axis) {
-  const std::int64_t n = x.shape()[normalize_axis("chunk", axis, x.rank())];
+  const std::int64_t n = x.shape()[normalize_axis("chunk", axis, x.shape())];
   if (parts <= 0 || n % parts != 0)
     fail<ShapeError>("chunk", "axis ", axis, " of shape ", x.shape(), " does not divide into ", parts, " parts");
   return split(x, std::vector<std::int64_t>(static_cast<std::size_t>(parts), n / parts), axis);
@@ -142,7 +153,7 @@ std::vector<Var<T>> chunk(const Var<T>& x, std::int64_t parts, std::int64_t axis
 
 template <class T>
 std::vector<Var<T>> unbind(const Var<T>& x, std::int64_t axis) {
-  const std::int64_t n = x.shape()[normalize_axis("unbind", axis, x.rank())];
+  const std::int64_t n = x.shape()[normalize_axis("unbind", axis, x.shape())];
   std::vector<Var<T>> out;
   for (std::int64_t i = 0; i < n; ++i) out.push_back(select(x, axis, i));
   return out;
@@ -156,7 +167,8 @@ Var<T> pad(const Var<T>& x, const std::vector<std::pair<std::int64_t, std::int64
   Shape whole = x.shape();
   for (std::size_t i = 0; i < widths.size(); ++i) {
     if (widths[i].first < 0 || widths[i].second < 0)
-      fail<ShapeError>("pad", "negative width (", widths[i].first, ", ", widths[i].second, ") for axis ", i);
+      fail<ShapeError>("pad", "negative width (", widths[i].first, ", ", widths[i].second, ") for axis ", i,
+                       " of shape ", x.shape());
     whole[static_cast<int>(i)] += widths[i].first + widths[i].second;
   }
   View view{"pad", whole, x.shape(), 0, detail::row_major_strides(whole)};
@@ -167,7 +179,7 @@ Var<T> pad(const Var<T>& x, const std::vector<std::pair<std::int64_t, std::int64
 
 template <class T>
 Var<T> flip(const Var<T>& x, const Axes& axes) {
-  const auto mask = axis_mask("flip", axes, x.rank());
+  const auto mask = axis_mask("flip", axes, x.shape());
   View view = whole_view("flip", x.shape());
   for (int i = 0; i < x.rank(); ++i)
     if (mask[at(i)]) narrow(view, i, {Slice::whole, Slice::whole, -1});
@@ -176,35 +188,35 @@ Var<T> flip(const Var<T>& x, const Axes& axes) {
 
 template <class T>
 Var<T> transpose(const Var<T>& x, const Axes& axes) {
+  if (!axes.empty()) return permuted("transpose", x, permutation("transpose", axes, x.shape()));
   Axes order;
-  if (axes.empty()) {
-    for (int i = x.rank() - 1; i >= 0; --i) order.push_back(i);
-  } else {
-    axis_mask("transpose", axes, x.rank());
-    if (axes.size() != x.shape().size()) fail<ShapeError>("transpose", axes.size(), " axes for shape ", x.shape());
-    for (const std::int64_t axis : axes) order.push_back(normalize_axis("transpose", axis, x.rank()));
-  }
+  for (int i = x.rank() - 1; i >= 0; --i) order.push_back(i);
   return permuted("transpose", x, order);
+}
+
+template <class T>
+Var<T> permute(const Var<T>& x, const Axes& axes) {
+  return permuted("permute", x, permutation("permute", axes, x.shape()));
 }
 
 template <class T>
 Var<T> swap_axes(const Var<T>& x, std::int64_t a, std::int64_t b) {
   Axes order;
   for (int i = 0; i < x.rank(); ++i) order.push_back(i);
-  std::swap(order[at(normalize_axis("swap_axes", a, x.rank()))], order[at(normalize_axis("swap_axes", b, x.rank()))]);
+  std::swap(order[at(normalize_axis("swap_axes", a, x.shape()))], order[at(normalize_axis("swap_axes", b, x.shape()))]);
   return permuted("swap_axes", x, order);
 }
 
 template <class T>
 Var<T> diagonal(const Var<T>& x, std::int64_t offset, std::int64_t axis1, std::int64_t axis2) {
-  const int a = normalize_axis("diagonal", axis1, x.rank()), b = normalize_axis("diagonal", axis2, x.rank());
-  if (a == b) fail<ShapeError>("diagonal", "axis ", axis1, " is listed twice");
+  const int a = normalize_axis("diagonal", axis1, x.shape()), b = normalize_axis("diagonal", axis2, x.shape());
+  if (a == b) fail<ShapeError>("diagonal", "axes ", axis1, " and ", axis2, " of shape ", x.shape(), " are one");
   return detail::view(diagonal_view("diagonal", x.shape(), offset, a, b), x);
 }
 
 template <class T>
 Var<T> diag_embed(const Var<T>& x, std::int64_t offset) {
-  if (x.rank() == 0) fail<ShapeError>("diag_embed", "of a tensor of rank 0");
+  if (x.rank() == 0) fail<ShapeError>("diag_embed", "x of shape [] has no axis");
   Shape whole = x.shape();
   whole[x.rank() - 1] += std::abs(offset);
   whole.push_back(whole.back());
@@ -213,7 +225,7 @@ Var<T> diag_embed(const Var<T>& x, std::int64_t offset) {
 
 template <class T>
 Var<T> trace(const Var<T>& x, std::int64_t offset) {
-  if (x.rank() < 2) fail<ShapeError>("trace", "of a tensor of shape ", x.shape());
+  if (x.rank() < 2) fail<ShapeError>("trace", "x of shape ", x.shape(), " has less than two axes");
   return sum(diagonal(x, offset), {-1});
 }
 
@@ -228,6 +240,7 @@ Var<T> trace(const Var<T>& x, std::int64_t offset) {
                       std::type_identity_t<T>);                                                      \
   template Var<T> flip(const Var<T>&, const Axes&);                                                  \
   template Var<T> transpose(const Var<T>&, const Axes&);                                             \
+  template Var<T> permute(const Var<T>&, const Axes&);                                               \
   template Var<T> swap_axes(const Var<T>&, std::int64_t, std::int64_t);                              \
   template Var<T> diagonal(const Var<T>&, std::int64_t, std::int64_t, std::int64_t);                 \
   template Var<T> diag_embed(const Var<T>&, std::int64_t);                                           \

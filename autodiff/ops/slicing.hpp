@@ -50,11 +50,9 @@ Var<T> flip(const Var<T>& x, const Axes& axes = {});
 /// in order. @throws ShapeError unless the axes are a permutation
 template <class T>
 Var<T> transpose(const Var<T>& x, const Axes& axes = {});
-/// The same as transpose() with axes.
+/// The same with all axes listed. @throws ShapeError unless they are a permutation
 template <class T>
-Var<T> permute(const Var<T>& x, const Axes& axes) {
-  return transpose(x, axes);
-}
+Var<T> permute(const Var<T>& x, const Axes& axes);
 template <class T>
 Var<T> swap_axes(const Var<T>& x, std::int64_t a, std::int64_t b);
 

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include <tapestry/autodiff/axes.hpp>
 #include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/kernels/reduce.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
@@ -154,12 +155,12 @@ Var<T> logsumexp(const Var<T>& x, const Axes& axes, bool keep_dims) {
 
 template <class T>
 Var<T> softmax(const Var<T>& x, std::int64_t axis) {
-  return record(std::make_unique<detail::Softmax<T>>(normalize_axis("softmax", axis, x.rank()), false), x);
+  return record(std::make_unique<detail::Softmax<T>>(normalize_axis("softmax", axis, x.shape()), false), x);
 }
 
 template <class T>
 Var<T> log_softmax(const Var<T>& x, std::int64_t axis) {
-  return record(std::make_unique<detail::Softmax<T>>(normalize_axis("log_softmax", axis, x.rank()), true), x);
+  return record(std::make_unique<detail::Softmax<T>>(normalize_axis("log_softmax", axis, x.shape()), true), x);
 }
 
 #define TAPESTRY_INSTANTIATE(T)                                         \

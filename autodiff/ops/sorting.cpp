@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <tapestry/autodiff/axes.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/axis_split.hpp>
 #include <tapestry/autodiff/ops/indexing_along.hpp>
@@ -90,19 +91,19 @@ class Ordered final : public Operation<T> {
 
 template <class T>
 Var<T> sort(const Var<T>& x, std::int64_t axis, bool descending) {
-  const int along = normalize_axis("sort", axis, x.rank());
+  const int along = normalize_axis("sort", axis, x.shape());
   return record(std::make_unique<detail::Ordered<T>>("sort", x.shape(), along, x.shape()[along], descending), x);
 }
 
 template <class T>
 IndexTensor argsort(const Var<T>& x, std::int64_t axis, bool descending) {
-  const int along = normalize_axis("argsort", axis, x.rank());
+  const int along = normalize_axis("argsort", axis, x.shape());
   return detail::order(x.data(), x.shape(), along, x.shape()[along], descending);
 }
 
 template <class T>
 TopK<T> top_k(const Var<T>& x, std::int64_t k, std::int64_t axis, bool largest) {
-  const int along = normalize_axis("top_k", axis, x.rank());
+  const int along = normalize_axis("top_k", axis, x.shape());
   if (k < 0 || k > x.shape()[along]) fail<ShapeError>("top_k", k, " elements of axis ", axis, " of shape ", x.shape());
   auto operation = std::make_unique<detail::Ordered<T>>("top_k", x.shape(), along, k, largest);
   const Indices positions = operation->positions();

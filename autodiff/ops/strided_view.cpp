@@ -10,7 +10,8 @@ namespace tapestry::detail {
 namespace {
 
 // Operations that are views, and those that are places.
-constexpr std::string_view view_names[] = {"slice", "select", "split", "flip", "transpose", "swap_axes", "diagonal"};
+constexpr std::string_view view_names[] = {"slice",     "select",    "split",    "flip",
+                                           "transpose", "swap_axes", "diagonal", "permute"};
 constexpr std::string_view place_names[] = {"pad", "diag_embed"};
 
 template <std::size_t n>

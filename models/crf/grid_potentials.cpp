@@ -50,7 +50,7 @@ Extents check(const char* operation, const GridPotentials<T>& p) {
 void check_labels(const char* operation, const Extents& e, const Indices& labels) {
   if (labels.shape() != Shape{e.batch, e.height, e.width})
     fail<ShapeError>(operation, "labels ", labels.shape(), " must be [", e.batch, ", ", e.height, ", ", e.width, "]");
-  detail::check_indices(operation, labels, e.states);
+  detail::check_indices(operation, labels, {e.batch, e.height, e.width, e.states}, 3);
 }
 
 template <class T>

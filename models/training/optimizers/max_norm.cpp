@@ -3,12 +3,14 @@
 #include <cmath>
 #include <vector>
 
+#include <tapestry/autodiff/axes.hpp>
+
 namespace tapestry::detail {
 
 template <class T>
 void limit_unit_norms(T* parameter, const Shape& shape, int unit_axis, double limit) {
   if (shape.rank() < 2) return;
-  const int axis = normalize_axis("max_norm", unit_axis, shape.rank());
+  const int axis = normalize_axis("max_norm", unit_axis, shape);
   std::int64_t outer = 1, inner = 1;
   for (int i = 0; i < axis; ++i) outer *= shape[i];
   for (int i = axis + 1; i < shape.rank(); ++i) inner *= shape[i];

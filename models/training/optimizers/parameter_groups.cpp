@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include <tapestry/autodiff/axes.hpp>
 #include <tapestry/autodiff/error.hpp>
 
 namespace tapestry {
@@ -31,7 +32,7 @@ ParameterGroups<T>& ParameterGroups<T>::add(const std::vector<NamedParameter<T>>
                        " is the result of an operation");
     if (has([&, node = variable.node()](const Member& m) { return m.variable.node() == node; }))
       fail<GraphError>(operation, "parameter '", name, "' of shape ", variable.shape(), " is in a group already");
-    if (options.max_norm > 0 && variable.rank() > 1) normalize_axis(operation, options.unit_axis, variable.rank());
+    if (options.max_norm > 0 && variable.rank() > 1) normalize_axis(operation, options.unit_axis, variable.shape());
     std::string unique = name;
     while (has([&](const Member& m) { return m.name == unique; })) unique += '\'';
     members.push_back({std::move(unique), variable, options});

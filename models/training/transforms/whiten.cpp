@@ -1,12 +1,12 @@
 #include <tapestry/models/training/transforms/whiten.hpp>
 
-#include <lapacke.h>
-
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include <tapestry/autodiff/blas.hpp>
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/lapack.hpp>
 
 namespace tapestry {
 
@@ -33,11 +33,8 @@ Whitener<T> Whitener<T>::fit(const Tensor<T>& data, const WhitenOptions& options
   detail::gemm<double>(true, false, d, d, n, 1. / static_cast<double>(n), centred.data(), d, centred.data(), d, 0.,
                        covariance.data(), d);
   auto values = empty_tensor<double>({d});
-  if (d > 0) {  // rows of the matrix become the axes, variances rise
-    const int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', static_cast<lapack_int>(d), covariance.data(),
-                                    static_cast<lapack_int>(d), values.data());
-    if (info != 0) fail<NumericalError>("Whitener", "the eigenvalues of the covariance were not found");
-  }
+  if (detail::syevd(d, covariance.data(), d, values.data()) != 0)
+    fail<NumericalError>("Whitener", "the eigenvalues of the covariance were not found");
 
   // The k-th axis, largest variance first, its sign such that its largest entry is positive.
   Whitener result;
@@ -45,15 +42,16 @@ Whitener<T> Whitener<T>::fit(const Tensor<T>& data, const WhitenOptions& options
   auto axes = empty_tensor<double>({kept, d}), forward = empty_tensor<double>({d, kept}),
        backward = empty_tensor<double>({kept, d});
   for (std::int64_t k = 0; k < kept; ++k) {
-    const double* const axis = covariance.data() + (d - 1 - k) * d;
-    const double* const largest =
-        std::max_element(axis, axis + d, [](double a, double b) { return std::abs(a) < std::abs(b); });
+    std::vector<double> axis;
+    for (std::int64_t i = 0; i < d; ++i) axis.push_back(covariance.data()[i * d + d - 1 - k]);
+    const auto largest =
+        std::max_element(axis.begin(), axis.end(), [](double a, double b) { return std::abs(a) < std::abs(b); });
     const double sign = *largest < 0 ? -1. : 1.;
     const double variance = std::max(0., values.data()[d - 1 - k]);
     const double deviation = std::sqrt(variance + options.epsilon);
     result.variances_.data()[k] = variance;
     for (std::int64_t i = 0; i < d; ++i) {
-      const double a = sign * axis[i];
+      const double a = sign * axis[static_cast<std::size_t>(i)];
       axes.data()[k * d + i] = a;
       forward.data()[i * kept + k] = deviation > 0 ? a / deviation : 0;
       backward.data()[k * d + i] = a * deviation;

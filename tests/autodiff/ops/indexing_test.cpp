@@ -33,13 +33,13 @@ IndexTensor random_indices(const Shape& shape, std::int64_t extent, unsigned see
 
 }  // namespace
 
-TEST_CASE("indexing: indices out of range name operation, position and value, and change nothing") {
+TEST_CASE("indexing: indices out of range name operation, value, position and shape, and change nothing") {
   const V x = random({4, 3}, 1, true);
   const IndexTensor bad = {{0, 3}, {4, 1}};
-  CHECK_THROWS_WITH_AS(take(x, bad), "take: index 4 at position [1, 0] is not in 0..3 (there are 4)", IndexError);
-  CHECK_THROWS_WITH_AS(embedding(x, {0, -1}), "embedding: index -1 at position [1] is not in 0..3 (there are 4)",
+  CHECK_THROWS_WITH_AS(take(x, bad), "take: index 4 at position [1, 0] is outside axis 0 of shape [4, 3]", IndexError);
+  CHECK_THROWS_WITH_AS(embedding(x, {0, -1}), "embedding: index -1 at position [1] is outside axis 0 of shape [4, 3]",
                        IndexError);
-  CHECK_THROWS_WITH_AS(one_hot<double>({2, 3}, 3), "one_hot: index 3 at position [1] is not in 0..2 (there are 3)",
+  CHECK_THROWS_WITH_AS(one_hot<double>({2, 3}, 3), "one_hot: index 3 at position [1] is outside axis 1 of shape [2, 3]",
                        IndexError);
   CHECK_THROWS_AS(index_select(x, 1, {3}), IndexError);
   CHECK_THROWS_AS(segment_sum(x, {0, 1, 2, 3}, 3), IndexError);

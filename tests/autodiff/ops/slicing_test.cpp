@@ -62,7 +62,7 @@ TEST_CASE("slicing: empty and size-one tensors") {
 TEST_CASE("slicing: errors name operation, argument and shape") {
   const V x = counted({2, 3});
   CHECK_THROWS_WITH_AS(select(x, 1, 3), "select: index 3 along axis 1 of shape [2, 3]", IndexError);
-  CHECK_THROWS_WITH_AS(transpose(x, {0, 0}), "transpose: axis 0 is listed twice", ShapeError);
+  CHECK_THROWS_WITH_AS(transpose(x, {0, 0}), "transpose: axis 0 of shape [2, 3] is listed twice", ShapeError);
   CHECK_THROWS_WITH_AS(transpose(x, {0}), "transpose: 1 axes for shape [2, 3]", ShapeError);
   CHECK_THROWS_WITH_AS(split(x, {1, 1}, 1), "split: extents add up to 2 along axis 1 of shape [2, 3]", ShapeError);
   CHECK_THROWS_WITH_AS(chunk(x, 2, 1), "chunk: axis 1 of shape [2, 3] does not divide into 2 parts", ShapeError);
