@@ -104,8 +104,8 @@ template <class T>
 std::vector<Var<T>> apply_custom(ErasedCustom<T> operation, const std::vector<Var<T>>& inputs) {
   TensorViews<T> views;
   for (const Var<T>& x : inputs)
-    views.push_back(detail::adapt<const T>(x.reference()->template data<const T>(), x.shape(),
-                                           StorageRef::share(x.node()->value)));
+    views.push_back(
+        detail::adapt<const T>(x.reference()->template data<const T>(), x.shape(), StorageRef::share(x.node()->value)));
   std::vector<Tensor<T>> first = operation.forward(views);
   return apply_all<T>(std::make_unique<Custom<T>>(std::move(operation), std::move(first)), inputs);
 }
@@ -147,6 +147,7 @@ Var<T> with_gradient(const Var<T>& value, const Var<T>& surrogate) {
 
 template <class T>
 T clip_gradient_norm(const std::vector<Var<T>>& variables, T max_norm) {
+  if (!(max_norm >= 0)) fail<NumericalError>("clip_gradient_norm", "a largest norm of ", max_norm);
   double squares = 0;
   for (const Var<T>& x : variables)
     if (x.has_gradient())
@@ -161,6 +162,7 @@ T clip_gradient_norm(const std::vector<Var<T>>& variables, T max_norm) {
 
 template <class T>
 void clip_gradient_value(const std::vector<Var<T>>& variables, T limit) {
+  if (!(limit >= 0)) fail<NumericalError>("clip_gradient_value", "a limit of ", limit);
   for (Var<T> x : variables)
     if (x.has_gradient())
       for (T& g : x.mutable_gradient()) g = std::clamp(g, -limit, limit);

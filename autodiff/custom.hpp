@@ -87,9 +87,11 @@ Var<T> stop_gradient(const Var<T>& x) {
 
 /// Scales the gradients of the variables so that their joint Euclidean norm is at most max_norm.
 /// @return the norm before
+/// @throws NumericalError for a max_norm that is negative or not a number
 template <class T>
 T clip_gradient_norm(const std::vector<Var<T>>& variables, T max_norm);
 /// Limits each element of the gradients to [-limit, limit].
+/// @throws NumericalError for a limit that is negative or not a number
 template <class T>
 void clip_gradient_value(const std::vector<Var<T>>& variables, T limit);
 

@@ -109,7 +109,8 @@ Tensor<T> Generator::uniform(const Shape& shape, T low, T high) {
 template <class T>
 Tensor<T> Generator::normal(const Shape& shape, T mean, T deviation) {
   if (!std::isfinite(mean) || !(deviation >= 0) || !std::isfinite(deviation))
-    fail<NumericalError>("Generator::normal", "mean ", mean, " and deviation ", deviation);
+    fail<NumericalError>("Generator::normal", "a mean of ", mean, " and a deviation of ", deviation,
+                         ": both are finite, and no deviation is negative");
   Tensor<T> out = empty_tensor<T>(shape);
   detail::fill_normal(*this, out.data(), shape.elements(), mean, deviation);
   return out;

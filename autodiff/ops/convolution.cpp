@@ -161,8 +161,10 @@ Geometry checked_geometry(std::string_view name, const Settings& o, const Shape&
   if (weight.rank() != o.axes + 2)
     fail<ShapeError>(name, "the weight needs ", o.axes + 2, " axes, not those of ", weight);
   for (const auto& [what, setting] : {std::pair{"stride", o.stride}, std::pair{"dilation", o.dilation}})
-    if (setting.height < 1 || setting.width < 1) fail<ShapeError>(name, "the ", what, " must be at least 1");
-  if (o.padding.height < 0 || o.padding.width < 0) fail<ShapeError>(name, "the padding must not be negative");
+    if (setting.height < 1 || setting.width < 1)
+      fail<ShapeError>(name, "a ", what, " of ", std::min(setting.height, setting.width), " is less than 1");
+  if (o.padding.height < 0 || o.padding.width < 0)
+    fail<ShapeError>(name, "a padding of ", std::min(o.padding.height, o.padding.width), " is negative");
   for (int i = 1; i < weight.rank(); ++i)
     if (weight[i] == 0) fail<ShapeError>(name, "the weight ", weight, " has an empty filter");
   Geometry g;

@@ -95,7 +95,7 @@ class CrossEntropy final : public Operation<T>, public SavedOperation {
     const T* x = c.input(0).data;
     T* y = c.output().data;
     const Int classes = c.input(0).shape.back(), rows = labels_.size();
-    check_labels(classes);
+    check_labels(c.input(0).shape);
     rows_.evaluate(x, rows, classes);
     const auto evaluate = [&](Int begin, Int end, T* out) {
       for (Int r = begin; r < end; ++r) out[r - begin] = loss(x + r * classes, r, classes);
@@ -167,10 +167,10 @@ class CrossEntropy final : public Operation<T>, public SavedOperation {
     for (const T value : x) sum += value;
     return sum;
   }
-  void check_labels(Int classes) const {
+  void check_labels(const Shape& x) const {
     for (Int r = 0; r < labels_.size(); ++r)
-      if (!ignores(r) && (labels_[r] < 0 || labels_[r] >= classes))
-        fail<IndexError>(name(), "label ", labels_[r], " at position ", r, " where there are ", classes, " classes");
+      if (!ignores(r) && (labels_[r] < 0 || labels_[r] >= x.back()))
+        fail<IndexError>(name(), "label ", labels_[r], " at position ", r, " for scores of shape ", x);
   }
   // What the sum is multiplied by: for the mean, one over the weights of the labels that count.
   T factor() const {

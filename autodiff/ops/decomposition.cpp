@@ -72,6 +72,9 @@ class Eigh final : public Operation<T> {
     for_matrices(batch.count, n, [&](Int item) {
       T* v = c.output(1).data + item * n * n;
       std::copy_n(c.input(0).data + item * n * n, n * n, v);
+      // LAPACK would not notice.
+      if (!std::all_of(v, v + n * n, [](T x) { return std::isfinite(x); }))
+        fail<NumericalError>("eigh", detail::which_matrix(batch, item), " is not finite");
       if (detail::syevd(n, v, n, c.output(0).data + item * n) != 0)
         fail<NumericalError>("eigh", "no convergence for ", detail::which_matrix(batch, item));
       // Eigenvectors are unique up to their sign: the largest element is positive.

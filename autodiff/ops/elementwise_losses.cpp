@@ -131,7 +131,7 @@ Var<T> absolute_error(const Var<T>& x, const Var<T>& target, Reduction reduction
 
 template <class T>
 Var<T> huber(const Var<T>& x, const Var<T>& target, std::type_identity_t<T> delta, Reduction reduction) {
-  if (!(delta > 0)) fail("huber", "delta of ", delta);
+  if (!(delta > 0)) fail("huber", "a delta of ", delta, " is not positive");
   return pair_loss("huber", PairLoss::huber, x, target, reduction, delta);
 }
 

@@ -182,20 +182,21 @@ Var<T> segment_sum(const Var<T>& x, const Indices& segments, std::int64_t count,
     fail<ShapeError>("segment_sum", "segment ids have shape ", segments.shape(), " for axis ", axis, " of shape ",
                      x.shape());
   Shape shape = x.shape();
-  if (count < 0) fail<ShapeError>("segment_sum", "negative number of segments ", count);
+  if (count < 0) fail<ShapeError>("segment_sum", "a negative number of segments for shape ", x.shape(), ": ", count);
   shape[along] = count;
   return detail::scattered("segment_sum", segments, along, shape, x);
 }
 
 template <class T>
 Var<T> embedding(const Var<T>& table, const Indices& indices) {
-  if (table.rank() == 0) fail<ShapeError>("embedding", "a table of rank 0");
+  if (table.rank() == 0) fail<ShapeError>("embedding", "a table of shape [] has no rows");
   return record(std::make_unique<detail::Take<T>>("embedding", indices, 0, true), table);
 }
 
 template <class T>
 Var<T> one_hot(const Indices& indices, std::int64_t classes) {
-  if (classes < 0) fail<ShapeError>("one_hot", "negative number of classes ", classes);
+  if (classes < 0)
+    fail<ShapeError>("one_hot", "a negative number of classes for indices ", indices.shape(), ": ", classes);
   Shape shape = indices.shape();
   shape.push_back(classes);
   detail::check_indices("one_hot", indices, shape, shape.rank() - 1);

@@ -193,8 +193,14 @@ Var<T> take_along_axis(const Var<T>& x, const Indices& indices, std::int64_t axi
   if (indices.shape().rank() != x.rank())
     fail<ShapeError>("take_along_axis", "indices of shape ", indices.shape(), " for a tensor of shape ", x.shape());
   // All axes but the one broadcast.
-  const Shape common = broadcast("take_along_axis", detail::with_extent(x.shape(), along, 1),
-                                 detail::with_extent(indices.shape(), along, 1));
+  Shape common = x.shape();
+  for (int i = 0; i < x.rank(); ++i) {
+    const std::int64_t m = x.shape()[i], n = indices.shape()[i];
+    if (i != along && m != n && m != 1 && n != 1)
+      fail<ShapeError>("take_along_axis", "indices of shape ", indices.shape(), " do not broadcast to ", x.shape(),
+                       " beside axis ", along);
+    common[i] = m == 1 ? n : m;
+  }
   const Shape from = detail::with_extent(common, along, x.shape()[along]);
   const Shape places = detail::with_extent(common, along, indices.shape()[along]);
   return detail::take_along("take_along_axis", from == x.shape() ? x : broadcast_to(x, from),

@@ -24,8 +24,7 @@ Indices positions(const char* operation, const Var<T>& x, const Indices& labels)
     fail<ShapeError>(operation, "labels of shape ", labels.shape(), " for scores of shape ", x.shape());
   for (std::int64_t i = 0; i < labels.size(); ++i)
     if (labels[i] < 0 || labels[i] >= x.shape().back())
-      fail<IndexError>(operation, "label ", labels[i], " at position ", i, " where there are ", x.shape().back(),
-                       " classes");
+      fail<IndexError>(operation, "label ", labels[i], " at position ", i, " for scores of shape ", x.shape());
   column.push_back(1);
   IndexTensor out = empty_tensor<std::int64_t>(column);
   std::copy_n(labels.data(), labels.size(), out.data());

@@ -112,7 +112,7 @@ class Triangle final : public Operation<T> {
   Triangle(bool upper, std::int64_t offset) : upper_(upper), offset_(offset) {}
   std::string_view name() const override { return upper_ ? "triu" : "tril"; }
   Shape shape(const Shapes& in, int) const override {
-    if (in[0].rank() < 2) fail<ShapeError>(name(), "of a tensor of shape ", in[0]);
+    if (in[0].rank() < 2) fail<ShapeError>(name(), "x of shape ", in[0], " has less than two axes");
     return in[0];
   }
   std::uint32_t needs() const override { return Needs::nothing; }

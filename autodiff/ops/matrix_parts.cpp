@@ -91,7 +91,9 @@ MatrixBatch square_batch(std::string_view operation, const Shape& shape) {
 }
 
 std::string which_matrix(const MatrixBatch& batch, Int index) {
-  return batch.count == 1 ? "the matrix" : "matrix " + std::to_string(index) + " of the batch";
+  const std::string extents = to_string(Shape{batch.rows, batch.columns});
+  if (batch.count == 1) return "the matrix " + extents;
+  return "matrix " + std::to_string(index) + " (of " + std::to_string(batch.count) + ", each " + extents + ")";
 }
 
 template <class T>

@@ -22,7 +22,7 @@ MatrixBatch matrix_batch(std::string_view operation, const Shape& shape);
 /// @throws ShapeError where the matrices are not square too
 MatrixBatch square_batch(std::string_view operation, const Shape& shape);
 
-/// "the matrix", or "matrix 3 of the batch".
+/// "the matrix [2, 2]", or "matrix 3 (of 5, each [2, 2])".
 std::string which_matrix(const MatrixBatch& batch, std::int64_t index);
 
 /// Calls f(i) for each of a batch of matrices, on several threads where the work (of order n^3 each) is worth it.

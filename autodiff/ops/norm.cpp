@@ -108,9 +108,13 @@ std::pair<Var<T>, T> centred(std::string_view name, const Var<T>& x, const Axes&
 template <class T>
 Var<T> norm(const Var<T>& x, double order, const Axes& axes, bool keep_dims) {
   if (order == 2) return detail::reduce_axes<detail::EuclideanNorm<T>>("norm", x, axes, keep_dims);
-  axis_mask("norm", axes, x.shape());
+  const auto mask = axis_mask("norm", axes, x.shape());
   if (order == 1) return sum(abs(x), axes, keep_dims);
-  if (order == std::numeric_limits<double>::infinity()) return max(abs(x), axes, keep_dims);
+  if (order == std::numeric_limits<double>::infinity()) {
+    if (x.size() == 0 && reduced_shape(x.shape(), mask, false).elements() != 0)
+      fail<ShapeError>("norm", "the largest of no elements; shape ", x.shape());
+    return max(abs(x), axes, keep_dims);
+  }
   fail("norm", "order ", order, " instead of 1, 2 or infinity");
 }
 

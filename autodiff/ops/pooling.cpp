@@ -77,7 +77,8 @@ void check_rank(std::string_view name, const Shape& x, int axes) {
 
 AxisWindows regular(std::string_view name, const Shape& x, int axis, Int window, Int stride, Int padding,
                     bool count_padding) {
-  if (window < 1 || stride < 1) fail<ShapeError>(name, "window and stride must be at least 1");
+  if (window < 1 || stride < 1)
+    fail<ShapeError>(name, "a window of ", window, " and a stride of ", stride, " for x ", x);
   if (padding < 0 || 2 * padding > window)
     fail<ShapeError>(name, "a padding of ", padding, " is not within 0 and half a window of ", window);
   AxisWindows w{x[axis], {}, {}, {}};
@@ -99,7 +100,7 @@ AxisWindows regular(std::string_view name, const Shape& x, int axis, Int window,
 }
 
 AxisWindows adaptive(std::string_view name, const Shape& x, int axis, Int count) {
-  if (count < 1) fail<ShapeError>(name, "there must be at least one window, not ", count);
+  if (count < 1) fail<ShapeError>(name, count, " windows for x ", x);
   if (x[axis] == 0) fail<ShapeError>(name, "x ", x, " has no elements to pool");
   AxisWindows w{x[axis], {}, {}, {}};
   for (Int i = 0; i < count; ++i) {
@@ -295,11 +296,12 @@ Var<T> unpool(std::string_view name, const Var<T>& x, const Indices& indices, in
   Shape large = x.shape();
   if (axes == 2) large[large.rank() - 2] = size.height;
   large[large.rank() - 1] = size.width;
-  if (size.height < 0 || size.width < 0) fail<ShapeError>(name, "a negative size");
+  if (size.height < 0 || size.width < 0) fail<ShapeError>(name, "a negative size for x ", x.shape());
   const Int plane = axes == 2 ? size.height * size.width : size.width;
   for (Int i = 0; i < indices.size(); ++i)
     if (indices[i] < 0 || indices[i] >= plane)
-      fail<IndexError>(name, "index ", indices[i], " is outside a plane of ", plane, " elements");
+      fail<IndexError>(name, "index ", indices[i], " at element ", i, " of indices ", indices.shape(),
+                       " is outside a plane of ", plane, " elements");
   return record(std::make_unique<MovePooled<T>>(indices, large, axes, true), x);
 }
 

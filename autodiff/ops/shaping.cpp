@@ -86,6 +86,7 @@ Var<T> reshape(const Var<T>& x, std::vector<std::int64_t> shape) {
   std::int64_t known = 1;
   std::int64_t* unknown = nullptr;
   for (std::int64_t& extent : shape) {
+    if (extent < -1) fail<ShapeError>("reshape", "a negative extent ", extent, " for shape ", x.shape());
     if (extent != -1) {
       known *= extent;
     } else {

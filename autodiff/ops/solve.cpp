@@ -46,7 +46,7 @@ class TriangularSolve final : public Operation<T> {
     for (Int i = 0; i < batch.count; ++i)
       for (Int j = 0; j < n; ++j)
         if (a[(i * n + j) * n + j] == T(0))
-          fail<NumericalError>(name(), detail::which_matrix(batch, i), " is singular: element ", j,
+          fail<NumericalError>(name(), detail::which_matrix({batch.count, n, n}, i), " is singular: element ", j,
                                " of its diagonal is zero");
     std::copy_n(b.data, b.size(), x.data);
     solve_all(batch, a.data, x.data, options_.transpose);

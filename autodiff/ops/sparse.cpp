@@ -203,7 +203,8 @@ CsrMatrix<T>::CsrMatrix(Int row_count, Int column_count, Indices starts, Indices
                      values.size());
   for (Int e = 0; e < values.size(); ++e)
     if (column_indices[e] < 0 || column_indices[e] >= columns)
-      fail<IndexError>(name, "column ", column_indices[e], " of ", columns, " at element ", e);
+      fail<IndexError>(name, "column ", column_indices[e], " of element ", e, " is outside the matrix ",
+                       Shape{rows, columns});
 }
 
 template <class T>

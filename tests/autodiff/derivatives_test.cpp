@@ -31,6 +31,24 @@ TEST_CASE("derivatives: with respect to intermediate variables, and zeros where 
   CHECK(g[2].value()(1) == 0);
 }
 
+TEST_CASE("derivatives: what leads to no variable that is asked for is not computed") {
+  int computed = 0;
+  const CustomOperation<double, int> counted{
+      .name = "counted",
+      .forward = [](const TensorViews<double>& x, int&) { return std::vector<Tensor<double>>{x[0]}; },
+      .vjp =
+          [&](const TensorViews<double>&, const TensorViews<double>&, const TensorViews<double>& g, const int&) {
+            ++computed;
+            return std::vector<Tensor<double>>{g[0]};
+          }};
+  const V x = V::filled({3}, 2.0, true), z = V::filled({3}, 1.0, true);
+  const V y = sum(counted({x})[0] * counted({counted({z})[0]})[0]);
+  CHECK(grad(y, {x}, {.retain_graph = true})[0].value()(0) == 1);
+  CHECK(computed == 1);
+  grad(y, {x, z});
+  CHECK(computed == 4);
+}
+
 TEST_CASE("derivatives: hessian, jacobian and Hessian-vector products agree") {
   const Tensor<double> at = {0.3, -0.4, 0.9};
   const std::function<V(const V&)> f = [](const V& x) { return sum(exp(x) * square(x)) * sum(tanh(x)); };

@@ -130,6 +130,13 @@ TEST_CASE("tape: changes in place are detected where the old value is needed") {
   CHECK(x.gradient()() == 2);
   Var<double> recorded = x * x;
   CHECK_THROWS_AS(recorded.mutable_value(), GraphError);
+  // A result's memory is reached through a detached variable.
+  const Var<double> e = exp(x);
+  e.detach().mutable_value()() = 1;
+  CHECK_THROWS_WITH_AS(e.backward(),
+                       "exp: the output of shape [] was changed in place after it was recorded, and its gradient "
+                       "needs the old value",
+                       GraphError);
 }
 
 TEST_CASE("tape: no_grad and detach cut the graph") {

@@ -73,10 +73,11 @@ TEST_CASE("cholesky: gradients are symmetric, and only the lower triangle is rea
 TEST_CASE("cholesky: errors name the matrix and the leading minor") {
   const V bad(Tensor<double>{{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}, {{1, 0, 0}, {0, 1, 2}, {0, 2, 1}}});
   CHECK_THROWS_WITH_AS(cholesky(bad),
-                       "cholesky: matrix 1 of the batch is not positive definite: its leading minor of order 3",
+                       "cholesky: matrix 1 (of 2, each [3, 3]) is not positive definite: its leading minor of order 3",
                        NumericalError);
   CHECK_THROWS_WITH_AS(logdet_spd(V::filled({1, 1}, -1.0)),
-                       "logdet_spd: the matrix is not positive definite: its leading minor of order 1", NumericalError);
+                       "logdet_spd: the matrix [1, 1] is not positive definite: its leading minor of order 1",
+                       NumericalError);
   CHECK_THROWS_AS(cholesky(V::filled({2, 2}, std::numeric_limits<double>::quiet_NaN())), NumericalError);
   CHECK_THROWS_WITH_AS(cholesky(V::zeros({2, 3})), "cholesky: the matrices are not square: [2, 3]", ShapeError);
 }
@@ -88,12 +89,13 @@ TEST_CASE("determinant: signs, singular matrices") {
   CHECK(log_abs.data()[0] == 0);
   CHECK(log_abs.data()[1] == doctest::Approx(std::log(6.0)));
   CHECK(log_abs.data()[2] == -std::numeric_limits<double>::infinity());
-  CHECK_THROWS_WITH_AS(logdet(a), "logdet: matrix 0 of the batch has a negative determinant", NumericalError);
+  CHECK_THROWS_WITH_AS(logdet(a), "logdet: matrix 0 (of 3, each [2, 2]) has a negative determinant", NumericalError);
   V singular(Tensor<double>{{1, 2}, {2, 4}}, true);
   const V y = slogdet(singular).logabsdet;
-  CHECK_THROWS_WITH_AS(grad(y, {singular}),
-                       "slogdet: the matrix is singular: after row exchanges its leading minor of order 2 is zero",
-                       NumericalError);
+  CHECK_THROWS_WITH_AS(
+      grad(y, {singular}),
+      "slogdet: the matrix [2, 2] is singular: after row exchanges its leading minor of order 2 is zero",
+      NumericalError);
   CHECK(slogdet(V::zeros({3, 0, 0})).sign.tensor() == Tensor<double>{1.0, 1.0, 1.0});
   check_fused_backward([](const Vars& v) { return slogdet(definite(v[0])).logabsdet; }, {{2, 4, 4}}, 1e-11);
 }
@@ -128,11 +130,12 @@ TEST_CASE("solve: the fused backward is the rule; leading axes broadcast; vector
 TEST_CASE("solve: errors") {
   const V singular(Tensor<double>{{1, 2}, {2, 4}});
   CHECK_THROWS_WITH_AS(solve(singular, V::zeros({2})),
-                       "solve: the matrix is singular: after row exchanges its leading minor of order 2 is zero",
+                       "solve: the matrix [2, 2] is singular: after row exchanges its leading minor of order 2 is zero",
                        NumericalError);
   CHECK_THROWS_AS(inverse(singular), NumericalError);
   CHECK_THROWS_WITH_AS(triangular_solve(V(Tensor<double>{{1, 0}, {5, 0}}), V::zeros({2})),
-                       "triangular_solve: the matrix is singular: element 1 of its diagonal is zero", NumericalError);
+                       "triangular_solve: the matrix [2, 2] is singular: element 1 of its diagonal is zero",
+                       NumericalError);
   CHECK_THROWS_WITH_AS(solve(V::zeros({3, 3}), V::zeros({2})), "solve: [3, 3] does not fit a right side [2]",
                        ShapeError);
   CHECK_THROWS_AS(solve(V::zeros({3, 2}), V::zeros({3})), ShapeError);

@@ -160,8 +160,8 @@ TEST_CASE("convolution: shapes that do not fit are named") {
   CHECK_THROWS_WITH_AS(conv2d(x, V(normal_values({4, 3, 0, 3}, 1))),
                        "conv2d: the weight [4, 3, 0, 3] has an empty filter", ShapeError);
   CHECK_THROWS_WITH_AS(conv2d(x, b), "conv2d: the weight needs 4 axes, not those of [3]", ShapeError);
-  CHECK_THROWS_WITH_AS(conv2d(x, w, {.stride = 0}), "conv2d: the stride must be at least 1", ShapeError);
-  CHECK_THROWS_WITH_AS(conv2d(x, w, {.padding = {0, -1}}), "conv2d: the padding must not be negative", ShapeError);
+  CHECK_THROWS_WITH_AS(conv2d(x, w, {.stride = 0}), "conv2d: a stride of 0 is less than 1", ShapeError);
+  CHECK_THROWS_WITH_AS(conv2d(x, w, {.padding = {0, -1}}), "conv2d: a padding of -1 is negative", ShapeError);
   CHECK_THROWS_WITH_AS(conv_transpose2d(x, w),
                        "conv_transpose2d: x [2, 3, 8, 8] has 3 channels, the weight [4, 3, 3, 3] takes 4", ShapeError);
   CHECK_THROWS_WITH_AS(conv_transpose2d(x, V(normal_values({3, 1, 2, 2}, 1)), {.stride = 2, .output_padding = 2}),

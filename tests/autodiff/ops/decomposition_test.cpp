@@ -106,7 +106,7 @@ TEST_CASE("decompositions: errors name shapes") {
   CHECK_THROWS_AS(qr(V::zeros({3})), ShapeError);
   CHECK_THROWS_AS(matrix_exp(V::zeros({2, 3})), ShapeError);
   CHECK_THROWS_WITH_AS(matrix_exp(V::filled({2, 1, 1}, std::numeric_limits<double>::infinity())),
-                       "matrix_exp: matrix 0 of the batch is not finite", NumericalError);
+                       "matrix_exp: matrix 0 (of 2, each [1, 1]) is not finite", NumericalError);
 }
 
 TEST_CASE("matrix_exp: at every scale") {

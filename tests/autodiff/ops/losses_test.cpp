@@ -168,7 +168,7 @@ TEST_CASE("losses: margins meet only what is too close") {
   CHECK(multiclass_hinge(scores, {1, 2}, 1.0, Reduction::none).tensor() == Tensor<double>{3, 6});
   CHECK(multiclass_hinge(V::filled({1, 1}, 4.0), {0}).item() == 0);
   CHECK_THROWS_WITH_AS(multiclass_hinge(scores, {0, 3}),
-                       "multiclass_hinge: label 3 at position 1 where there are 3 classes", IndexError);
+                       "multiclass_hinge: label 3 at position 1 for scores of shape [2, 3]", IndexError);
   CHECK_THROWS_WITH_AS(multiclass_margin(scores, {0}),
                        "multiclass_margin: labels of shape [1] for scores of shape [2, 3]", ShapeError);
   CHECK_THROWS_WITH_AS(multiclass_margin(scores, {0, 0}, 1.0, 3), "multiclass_margin: a power of 3 instead of 1 or 2",
@@ -204,7 +204,7 @@ TEST_CASE("losses: an impossible state adds nothing to a divergence") {
 
 TEST_CASE("losses: labels that do not fit are refused") {
   const V logits(Tensor<double>{{1.0, 0.0}, {0.0, 1.0}});
-  CHECK_THROWS_WITH_AS(cross_entropy(logits, {0, 2}), "cross_entropy: label 2 at position 1 where there are 2 classes",
+  CHECK_THROWS_WITH_AS(cross_entropy(logits, {0, 2}), "cross_entropy: label 2 at position 1 for scores of shape [2, 2]",
                        IndexError);
   CHECK_THROWS_WITH_AS(cross_entropy(logits, {0}), "cross_entropy: labels of shape [1] for scores of shape [2, 2]",
                        ShapeError);

@@ -74,7 +74,7 @@ TEST_CASE("sparse: the same bits with one thread and two") {
 TEST_CASE("sparse: errors") {
   const V values = V::zeros({2});
   CHECK_THROWS_WITH_AS(CsrMatrix<double>(2, 3, Indices{0, 1, 2}, Indices{0, 3}, values),
-                       "CsrMatrix: column 3 of 3 at element 1", IndexError);
+                       "CsrMatrix: column 3 of element 1 is outside the matrix [2, 3]", IndexError);
   CHECK_THROWS_WITH_AS(CsrMatrix<double>(2, 3, Indices{0, 2}, Indices{0, 1}, values),
                        "CsrMatrix: row_starts of shape [2] for 2 rows", ShapeError);
   CHECK_THROWS_WITH_AS(CsrMatrix<double>(2, 3, Indices{0, 2, 1}, Indices{0, 1}, values),
