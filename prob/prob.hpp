@@ -13,6 +13,7 @@
 #include <tapestry/prob/inference/cluster_mean_field.hpp>
 #include <tapestry/prob/inference/eliminate.hpp>
 #include <tapestry/prob/inference/exact.hpp>
+#include <tapestry/prob/inference/free_energy.hpp>
 #include <tapestry/prob/inference/gibbs.hpp>
 #include <tapestry/prob/inference/junction_tree.hpp>
 #include <tapestry/prob/inference/mean_field.hpp>

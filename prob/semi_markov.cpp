@@ -1,7 +1,6 @@
 #include <tapestry/prob/semi_markov.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -10,19 +9,21 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/joining.hpp>
+#include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/ops/slicing.hpp>
+#include <tapestry/autodiff/sweep.hpp>
+#include <tapestry/autodiff/tape.hpp>
 #include <tapestry/prob/losses/marginal_loss.hpp>
+#include <tapestry/prob/semi_markov_sequence.hpp>
 
 namespace tapestry {
 namespace {
 
-constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
-
-struct Extents {
-  std::int64_t batch, steps, durations, states;
-};
+using Extents = detail::SemiMarkovExtents;
+template <class T>
+using Sequence = detail::SemiMarkovSequence<T>;
 
 template <class T>
 Extents check(const char* name, const SemiMarkovPotentials<T>& p) {
@@ -41,109 +42,26 @@ Extents check(const char* name, const SemiMarkovPotentials<T>& p) {
   return {s[0], s[1], s[2], s[3]};
 }
 
-/// One sequence: recursions over steps in logarithms.
+/// The same recursion in operations, on segments and transitions.
 template <class T>
-class Sequence {
- public:
-  Sequence(const Extents& e, std::int64_t length, const T* segments, const T* transitions)
-      : n_(length), D_(e.durations), K_(e.states), segments_(segments), transitions_(transitions) {}
-
-  double segment(std::int64_t t, std::int64_t d, std::int64_t k) const {
-    return static_cast<double>(segments_[(t * D_ + d) * K_ + k]);
+Var<T> composed_log_partition(const Extents& e, const std::optional<Indices>& lengths, const std::vector<Var<T>>& x) {
+  std::vector<Var<T>> begun{Var<T>::zeros({e.batch, e.states})}, sums;
+  for (std::int64_t t = 1; t <= e.steps; ++t) {
+    std::vector<Var<T>> terms;
+    for (std::int64_t d = 0; d < std::min(e.durations, t); ++d)
+      terms.push_back(begun[static_cast<std::size_t>(t - d - 1)] + select(select(x[0], 1, t - d - 1), 1, d));
+    const Var<T> ended = logsumexp(stack(terms, 0), {0});
+    sums.push_back(logsumexp(ended, {1}));
+    begun.push_back(logsumexp(reshape(ended, Shape{e.batch, e.states, 1}) + x[1], {1}));
   }
-  double transition(std::int64_t j, std::int64_t k) const { return static_cast<double>(transitions_[j * K_ + k]); }
-
-  template <class Term>
-  static double sum(std::int64_t terms, Term term) {
-    double largest = minus_infinity, total = 0;
-    for (std::int64_t i = 0; i < terms; ++i) largest = std::max(largest, term(i));
-    if (largest == minus_infinity) return largest;
-    for (std::int64_t i = 0; i < terms; ++i) total += std::exp(term(i) - largest);
-    return largest + std::log(total);
-  }
-  double& at(std::vector<double>& x, std::int64_t t, std::int64_t k) const {
-    return x[static_cast<std::size_t>(t * K_ + k)];
-  }
-
-  /// ended(t, k): all that ends with a segment of state k before step t; begun(t, k): the same with the transition to a
-  /// segment of state k that begins at t.
-  double log_partition() {
-    ended_.assign(static_cast<std::size_t>((n_ + 1) * K_), minus_infinity);
-    begun_.assign(ended_.size(), 0.0);
-    for (std::int64_t t = 1; t <= n_; ++t) {
-      for (std::int64_t k = 0; k < K_; ++k)
-        at(ended_, t, k) =
-            sum(std::min(D_, t), [&](std::int64_t d) { return at(begun_, t - d - 1, k) + segment(t - d - 1, d, k); });
-      for (std::int64_t k = 0; k < K_; ++k)
-        at(begun_, t, k) = sum(K_, [&](std::int64_t j) { return at(ended_, t, j) + transition(j, k); });
+  std::vector<std::int64_t> entries, rows;
+  for (std::int64_t b = 0; b < e.batch; ++b)
+    if (const std::int64_t length = lengths ? (*lengths)[b] : e.steps; length > 0) {
+      entries.push_back((length - 1) * e.batch + b);
+      rows.push_back(b);
     }
-    return n_ == 0 ? 0 : sum(K_, [&](std::int64_t k) { return at(ended_, n_, k); });
-  }
-
-  /// Adds g times the expected numbers of segments and transitions, either may be null.
-  void add_expectations(double g, T* segments, T* transitions) {
-    const double total = log_partition();
-    if (n_ == 0 || total == minus_infinity) return;
-    // rest(t, k): all that follows a segment of state k that ended before step t; ahead(t, k): all from a segment of
-    // state k that begins at t.
-    std::vector<double> rest(ended_.size(), 0.0), ahead(ended_.size(), minus_infinity);
-    for (std::int64_t t = n_; t-- > 0;) {
-      for (std::int64_t k = 0; k < K_; ++k)
-        at(ahead, t, k) =
-            sum(std::min(D_, n_ - t), [&](std::int64_t d) { return segment(t, d, k) + at(rest, t + d + 1, k); });
-      for (std::int64_t k = 0; k < K_; ++k)
-        at(rest, t, k) = sum(K_, [&](std::int64_t j) { return transition(k, j) + at(ahead, t, j); });
-    }
-    const auto probability = [&](double log_p) { return static_cast<T>(g * std::exp(log_p - total)); };
-    for (std::int64_t t = 0; t < n_; ++t)
-      for (std::int64_t k = 0; k < K_; ++k) {
-        for (std::int64_t d = 0; segments != nullptr && d < std::min(D_, n_ - t); ++d)
-          segments[(t * D_ + d) * K_ + k] += probability(at(begun_, t, k) + segment(t, d, k) + at(rest, t + d + 1, k));
-        for (std::int64_t j = 0; transitions != nullptr && t > 0 && j < K_; ++j)
-          transitions[j * K_ + k] += probability(at(ended_, t, j) + transition(j, k) + at(ahead, t, k));
-      }
-  }
-
-  /// The best segmentation, into arrays of the sequence's steps.
-  double best(std::int64_t* states, std::int64_t* begins) {
-    std::vector<double> ended(static_cast<std::size_t>((n_ + 1) * K_), minus_infinity), begun(ended.size(), 0.0);
-    std::vector<std::int64_t> duration(ended.size(), -1), before(ended.size(), -1);
-    const auto place = [&](std::int64_t t, std::int64_t k) { return static_cast<std::size_t>(t * K_ + k); };
-    for (std::int64_t t = 1; t <= n_; ++t) {
-      for (std::int64_t k = 0; k < K_; ++k)
-        for (std::int64_t d = 0; d < std::min(D_, t); ++d)
-          if (const double x = begun[place(t - d - 1, k)] + segment(t - d - 1, d, k); x > ended[place(t, k)]) {
-            ended[place(t, k)] = x;
-            duration[place(t, k)] = d;
-          }
-      for (std::int64_t k = 0; k < K_; ++k) {
-        begun[place(t, k)] = minus_infinity;
-        for (std::int64_t j = 0; j < K_; ++j)
-          if (const double x = ended[place(t, j)] + transition(j, k); x > begun[place(t, k)]) {
-            begun[place(t, k)] = x;
-            before[place(t, k)] = j;
-          }
-      }
-    }
-    if (n_ == 0) return 0;
-    const auto last = std::max_element(ended.end() - K_, ended.end());
-    if (*last == minus_infinity) return minus_infinity;
-    std::int64_t k = last - (ended.end() - K_);
-    for (std::int64_t t = n_; t > 0;) {
-      const std::int64_t first = t - duration[place(t, k)] - 1;
-      std::fill(states + first, states + t, k);
-      begins[first] = 1;
-      t = first;
-      k = before[place(t, k)];
-    }
-    return *last;
-  }
-
- private:
-  std::int64_t n_, D_, K_;
-  const T *segments_, *transitions_;
-  std::vector<double> ended_, begun_;
-};
+  return entries.empty() ? Var<T>::zeros({e.batch}) : detail::sum_by_row(stack(sums, 0), entries, rows, e.batch);
+}
 
 template <class T>
 class SemiMarkovLogPartition final : public Operation<T> {
@@ -166,26 +84,9 @@ class SemiMarkovLogPartition final : public Operation<T> {
           .add_expectations(static_cast<double>(c.gradient()[b]),
                             segments == nullptr ? nullptr : segments + b * stride(), transitions);
   }
-  /// The same recursion in operations.
   void vjp(Vjp<T>& c) override {
     detail::vjp_through<T>(c, [this](const std::vector<Var<T>>& x) {
-      std::vector<Var<T>> begun{Var<T>::zeros({e_.batch, e_.states})}, sums;
-      for (std::int64_t t = 1; t <= e_.steps; ++t) {
-        std::vector<Var<T>> terms;
-        for (std::int64_t d = 0; d < std::min(e_.durations, t); ++d)
-          terms.push_back(begun[static_cast<std::size_t>(t - d - 1)] + select(select(x[0], 1, t - d - 1), 1, d));
-        const Var<T> ended = logsumexp(stack(terms, 0), {0});
-        sums.push_back(logsumexp(ended, {1}));
-        begun.push_back(logsumexp(reshape(ended, Shape{e_.batch, e_.states, 1}) + x[1], {1}));
-      }
-      std::vector<std::int64_t> entries, rows;
-      for (std::int64_t b = 0; b < e_.batch; ++b)
-        if (length(b) > 0) {
-          entries.push_back((length(b) - 1) * e_.batch + b);
-          rows.push_back(b);
-        }
-      return std::vector<Var<T>>{entries.empty() ? Var<T>::zeros({e_.batch})
-                                                 : detail::sum_by_row(stack(sums, 0), entries, rows, e_.batch)};
+      return std::vector<Var<T>>{composed_log_partition(e_, lengths_, x)};
     });
   }
 
@@ -195,6 +96,46 @@ class SemiMarkovLogPartition final : public Operation<T> {
   Sequence<T> sequence(std::int64_t b, const T* segments, const T* transitions) const {
     return {e_, length(b), segments + b * stride(), transitions};
   }
+  Extents e_;
+  std::optional<Indices> lengths_;
+};
+
+/// Outputs: the expected numbers of segments and of transitions.
+template <class T>
+class SemiMarkovExpectations final : public Operation<T> {
+ public:
+  using Shapes = detail::Shapes;
+  SemiMarkovExpectations(const Extents& extents, std::optional<Indices> lengths)
+      : e_(extents), lengths_(std::move(lengths)) {}
+  std::string_view name() const override { return "semi_markov_marginals"; }
+  int outputs() const override { return 2; }
+  Shape shape(const Shapes& inputs, int output) const override { return inputs[output]; }
+  std::uint32_t needs() const override { return Needs::all_inputs; }
+  void forward(Forward<T>& c) override {
+    for (int i = 0; i < 2; ++i) std::fill_n(c.output(i).data, c.input(i).shape.elements(), T(0));
+    const std::int64_t stride = e_.steps * e_.durations * e_.states;
+    for (std::int64_t b = 0; b < e_.batch; ++b)
+      Sequence<T>(e_, lengths_ ? (*lengths_)[b] : e_.steps, c.input(0).data + b * stride, c.input(1).data)
+          .add_expectations(1, c.output(0).data + b * stride, c.output(1).data);
+  }
+  void vjp(Vjp<T>& c) override {
+    detail::vjp_through<T>(c, [this](const std::vector<Var<T>>& x) {
+      // Not beyond x, which has a history of its own.
+      const Var<T> total = sum(composed_log_partition(e_, lengths_, x));
+      std::vector<Var<T>> out;
+      for (const Var<T>& input : x) out.push_back(Var<T>::zeros(input.shape()));
+      if (!total.requires_grad()) return out;
+      const std::vector<detail::Node*> roots{total.node()}, targets{x[0].node(), x[1].node()};
+      const std::vector<detail::NodeRef> seeds{Var<T>::ones({}).reference()};
+      const auto found = detail::gradients(roots, seeds, targets,
+                                           {.retain_graph = true, .create_graph = true, .stop_at_targets = true});
+      for (std::size_t i = 0; i < out.size(); ++i)
+        if (found[i]) out[i] = Var<T>(found[i]);
+      return out;
+    });
+  }
+
+ private:
   Extents e_;
   std::optional<Indices> lengths_;
 };
@@ -260,10 +201,70 @@ SemiMarkovBest<T> semi_markov_viterbi(const SemiMarkovPotentials<T>& p) {
   return out;
 }
 
+template <class T>
+SemiMarkovMarginals<T> semi_markov_marginals(const SemiMarkovPotentials<T>& p) {
+  const Extents e = check("semi_markov_marginals", p);
+  auto found = apply_all<T>(std::make_unique<SemiMarkovExpectations<T>>(e, p.lengths),
+                            std::vector<Var<T>>{p.segments, p.transitions});
+  // A step has the state of all segments that began at most d steps before it and last longer.
+  Var<T> states = Var<T>::zeros({e.batch, e.steps, e.states});
+  for (std::int64_t before = 0; before < std::min(e.durations, e.steps); ++before) {
+    const Var<T> lasting =
+        sum(slice(slice(found[0], 1, Slice{0, e.steps - before}), 2, Slice{before, e.durations}), {2});
+    states = states + pad(lasting, {{0, 0}, {before, 0}, {0, 0}});
+  }
+  return {found[0], found[1], states};
+}
+
+template <class T>
+Var<T> semi_markov_entropy(const SemiMarkovPotentials<T>& p) {
+  const Extents e = check("semi_markov_entropy", p);
+  // Each sequence alone has transitions of its own.
+  const Var<T> zero = Var<T>::zeros({});
+  const auto expected = [&](const Var<T>& m, const Var<T>& x) { return m * where(greater(m, zero), x, zero); };
+  std::vector<Var<T>> out;
+  for (std::int64_t b = 0; b < e.batch; ++b) {
+    const Indices length{p.lengths ? (*p.lengths)[b] : e.steps};
+    const SemiMarkovPotentials<T> own{slice(p.segments, 0, Slice{b, b + 1}), p.transitions, length};
+    const Var<T> log_partition = semi_markov_log_partition(own);
+    const bool possible = log_partition.item() != -std::numeric_limits<T>::infinity();
+    const auto m = semi_markov_marginals(own);
+    out.push_back(possible ? log_partition - sum(expected(m.segments, own.segments)) -
+                                 sum(expected(m.transitions, p.transitions))
+                           : Var<T>::zeros({1}));
+  }
+  return out.empty() ? Var<T>::zeros({0}) : concatenate(out, 0);
+}
+
+template <class T>
+Segmentation semi_markov_sample(const SemiMarkovPotentials<T>& p, const Tensor<T>& uniforms) {
+  constexpr const char* name = "semi_markov_sample";
+  const Extents e = check(name, p);
+  const Shape shape = shape_of(uniforms);
+  if (shape.rank() != 3 || shape[1] != e.batch || shape[2] != e.steps)
+    fail<ShapeError>(name, "uniforms ", shape, " for segments ", p.segments.shape());
+  Segmentation out{empty_tensor<std::int64_t>(shape), empty_tensor<std::int64_t>(shape)};
+  std::fill(out.states.begin(), out.states.end(), -1);
+  std::fill(out.begins.begin(), out.begins.end(), 0);
+  for (std::int64_t b = 0; b < e.batch; ++b) {
+    Sequence<T> sequence(e, p.lengths ? (*p.lengths)[b] : e.steps,
+                         p.segments.data() + b * e.steps * e.durations * e.states, p.transitions.data());
+    sequence.look_ahead();
+    for (std::int64_t n = 0; n < shape[0]; ++n) {
+      const std::int64_t at = (n * e.batch + b) * e.steps;
+      sequence.sample(uniforms.data() + at, out.states.data() + at, out.begins.data() + at);
+    }
+  }
+  return out;
+}
+
 #define TAPESTRY_INSTANTIATE(T)                                                           \
   template Var<T> semi_markov_log_partition(const SemiMarkovPotentials<T>&);              \
   template Var<T> semi_markov_score(const SemiMarkovPotentials<T>&, const Segmentation&); \
-  template SemiMarkovBest<T> semi_markov_viterbi(const SemiMarkovPotentials<T>&);
+  template SemiMarkovBest<T> semi_markov_viterbi(const SemiMarkovPotentials<T>&);         \
+  template SemiMarkovMarginals<T> semi_markov_marginals(const SemiMarkovPotentials<T>&);  \
+  template Var<T> semi_markov_entropy(const SemiMarkovPotentials<T>&);                    \
+  template Segmentation semi_markov_sample(const SemiMarkovPotentials<T>&, const Tensor<T>&);
 TAPESTRY_INSTANTIATE(float)
 TAPESTRY_INSTANTIATE(double)
 #undef TAPESTRY_INSTANTIATE

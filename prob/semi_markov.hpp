@@ -22,6 +22,21 @@ struct SemiMarkovPotentials {
 template <class T>
 Var<T> semi_markov_log_partition(const SemiMarkovPotentials<T>& potentials);
 
+template <class T>
+struct SemiMarkovMarginals {
+  Var<T> segments;     ///< [B, T, D, K]: of each segment, zero where one would pass the length
+  Var<T> transitions;  ///< [K, K]: expected numbers, over all sequences
+  Var<T> states;       ///< [B, T, K]: of the state at each step, zero behind the length
+};
+/// Differentiable any number of times. All zero where all segmentations are impossible.
+template <class T>
+SemiMarkovMarginals<T> semi_markov_marginals(const SemiMarkovPotentials<T>& potentials);
+
+/// The entropy of the segmentations' distributions [B], in nats; 0 where all are impossible. Differentiable any number
+/// of times.
+template <class T>
+Var<T> semi_markov_entropy(const SemiMarkovPotentials<T>& potentials);
+
 /// A segmentation by step.
 struct Segmentation {
   IndexTensor states;  ///< [B, T]; -1 behind the length and where all is impossible
@@ -41,10 +56,18 @@ struct SemiMarkovBest {
 template <class T>
 SemiMarkovBest<T> semi_markov_viterbi(const SemiMarkovPotentials<T>& potentials);
 
+/// Exact samples [count, B, T] by backward filtering and forward sampling, from uniforms [count, B, T] in [0, 1): a
+/// segment takes the one of its first step. @throws ShapeError
+template <class T>
+Segmentation semi_markov_sample(const SemiMarkovPotentials<T>& potentials, const Tensor<T>& uniforms);
+
 #define TAPESTRY_EXTERN(T)                                                                       \
   extern template Var<T> semi_markov_log_partition(const SemiMarkovPotentials<T>&);              \
   extern template Var<T> semi_markov_score(const SemiMarkovPotentials<T>&, const Segmentation&); \
-  extern template SemiMarkovBest<T> semi_markov_viterbi(const SemiMarkovPotentials<T>&);
+  extern template SemiMarkovBest<T> semi_markov_viterbi(const SemiMarkovPotentials<T>&);         \
+  extern template SemiMarkovMarginals<T> semi_markov_marginals(const SemiMarkovPotentials<T>&);  \
+  extern template Var<T> semi_markov_entropy(const SemiMarkovPotentials<T>&);                    \
+  extern template Segmentation semi_markov_sample(const SemiMarkovPotentials<T>&, const Tensor<T>&);
 TAPESTRY_EXTERN(float)
 TAPESTRY_EXTERN(double)
 #undef TAPESTRY_EXTERN

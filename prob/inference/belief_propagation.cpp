@@ -15,11 +15,9 @@
 
 namespace tapestry {
 namespace detail {
-namespace {
 
 constexpr auto method_name = "belief_propagation";
 
-/// Weights of all factors from none, one a group, or one a factor.
 std::vector<double> spread_weights(const GraphStructure& graph, const std::vector<double>& given) {
   std::int64_t factors = 0;
   for (const auto& group : graph.factors) factors += group.factors();
@@ -32,6 +30,8 @@ std::vector<double> spread_weights(const GraphStructure& graph, const std::vecto
     out.insert(out.end(), static_cast<std::size_t>(graph.factors[g].factors()), given[g]);
   return out;
 }
+
+namespace {
 
 /// Unrolled flooding: messages as operations on the tape.
 template <class T>

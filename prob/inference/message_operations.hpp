@@ -76,6 +76,8 @@ struct BeliefLayout {
   std::int64_t elements(int output) const { return shape(output).elements() / batches(); }
 };
 
+/// Weights of all factors from none, one a group, or one a factor. @throws ShapeError
+std::vector<double> spread_weights(const GraphStructure& graph, const std::vector<double>& given);
 /// Whether gradients are asked for.
 template <class T>
 bool differentiable(const FactorGraph<T>& graph);

@@ -7,6 +7,7 @@
 #include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/tape.hpp>
+#include <tapestry/prob/inference/kept_iterations.hpp>
 #include <tapestry/prob/inference/message_operations.hpp>
 #include <tapestry/prob/inference/parallel_mean_field.hpp>
 #include <tapestry/prob/kernels/pairwise_mean_field.hpp>
@@ -243,55 +244,31 @@ class PairwiseMeanField final : public Operation<T> {
   }
 
  private:
-  std::int64_t stride() const {
-    if (options_.gradient != GradientMode::checkpointed) return 1;
-    return std::max<std::int64_t>(1, std::llround(std::ceil(std::sqrt(static_cast<double>(options_.iterations)))));
-  }
+  IterationPlan iterations() const { return IterationPlan::of<T>(options_, keep_); }
 
   void iterate(FieldRun<T>& run, bool traced) {
-    const bool all =
-        keep_ && (options_.gradient == GradientMode::unrolled || options_.gradient == GradientMode::checkpointed);
-    const bool some = keep_ && options_.gradient == GradientMode::truncated;
-    const double tolerance =
-        options_.tolerance > 0 ? std::max(options_.tolerance, 8.0 * std::numeric_limits<T>::epsilon()) : 0;
     const T damping = static_cast<T>(options_.damping);
-    PoolBuffer<T> now(run.size()), next;
-    run.softmax(run.potentials().input().unary, now.data());
-    bool converged = false;
-    const auto advance = [&](bool measured) {
-      run.step(now.data(), damping, next.reserve(run.size()));
-      if (measured) {
-        T residual = 0;
-        for (std::size_t i = 0; i < run.size(); ++i)
-          residual = std::max(residual, std::abs(next.data()[i] - now.data()[i]));
-        if (traced) progress_->trace.residual.push_back(static_cast<double>(residual));
-        if (traced) ++progress_->trace.iterations;
-        progress_->trace.updates += plan_->graph().size();
-        converged = static_cast<double>(residual) <= tolerance;
-      }
-      if (all ? run.steps % stride() == 0 : some && !converged) {
-        run.kept.push_back(std::move(now));
-        now = PoolBuffer<T>();
-      }
-      std::swap(now, next);
-      ++run.steps;
-      if (some && static_cast<std::int64_t>(run.kept.size()) > options_.truncation) run.kept.erase(run.kept.begin());
-    };
-    while (run.steps < options_.iterations && !converged) advance(true);
-    if (some && converged) {
-      run.kept.clear();
-      converged = false;
-      for (std::int64_t i = 0; i < options_.truncation; ++i) advance(false);
-      converged = true;
-    }
+    PoolBuffer<T> first(run.size());
+    run.softmax(run.potentials().input().unary, first.data());
+    const bool converged = iterate_keeping(
+        iterations(), std::move(first), run.kept, run.steps,
+        [&](const PoolBuffer<T>& now, PoolBuffer<T>& next) { run.step(now.data(), damping, next.reserve(run.size())); },
+        [&](const PoolBuffer<T>& now, const PoolBuffer<T>& next) {
+          T residual = 0;
+          for (std::size_t i = 0; i < run.size(); ++i)
+            residual = std::max(residual, std::abs(next.data()[i] - now.data()[i]));
+          if (traced) progress_->trace.residual.push_back(static_cast<double>(residual));
+          if (traced) ++progress_->trace.iterations;
+          progress_->trace.updates += plan_->graph().size();
+          return static_cast<double>(residual);
+        });
     progress_->converged = progress_->converged && converged;
-    run.kept.push_back(std::move(now));
   }
 
   void pass_back(FieldRun<T>& run, typename FieldRun<T>::Gradients& g) const {
     const T damping = static_cast<T>(options_.damping);
     auto& kept = run.kept;
-    const std::int64_t every = stride();
+    const std::int64_t every = iterations().stride();
     if (every > 1) {
       const T* end_q = kept.back().data();
       for (std::int64_t begin = run.steps > 0 ? (run.steps - 1) / every * every : -1; begin >= 0; begin -= every) {

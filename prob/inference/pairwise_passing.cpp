@@ -10,6 +10,7 @@
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/prob/inference/composed_beliefs.hpp>
+#include <tapestry/prob/inference/kept_iterations.hpp>
 #include <tapestry/prob/inference/message_operations.hpp>
 
 namespace tapestry::detail {
@@ -115,52 +116,25 @@ class PairwisePassing final : public Operation<T> {
   }
 
   /// Of how many iterations messages are kept apart.
-  std::int64_t stride() const {
-    if (options_.gradient != Mode::checkpointed) return 1;
-    return std::max<std::int64_t>(1, std::llround(std::ceil(std::sqrt(static_cast<double>(options_.iterations)))));
-  }
+  IterationPlan iterations() const { return IterationPlan::of<T>(options_, keep_); }
 
   void iterate(Run& run, bool traced) {
     const auto in = run.potentials.input();
-    const bool all = keep_ && (options_.gradient == Mode::unrolled || options_.gradient == Mode::checkpointed);
-    const bool some = keep_ && options_.gradient == Mode::truncated;
-    const std::int64_t every = stride();
-    const double tolerance =
-        options_.tolerance > 0 ? std::max(options_.tolerance, 8.0 * std::numeric_limits<T>::epsilon()) : 0;
     run.engine.prepare(in, static_cast<T>(options_.damping));
-    Messages now, next;
-    run.engine.start(now);
-    bool converged = false;
-    const auto advance = [&](bool measured) {
-      run.engine.step(in, now, next);
-      if (measured) {
-        const double residual = static_cast<double>(run.engine.change(now, next));
-        if (traced) progress_->trace.residual.push_back(residual);
-        if (traced) ++progress_->trace.iterations;
-        progress_->trace.updates += plan_->pairs();
-        converged = residual <= tolerance;
-      }
-      const bool kept = all ? run.steps % every == 0 : some && !converged;
-      if (kept) {
-        run.kept.push_back(std::move(now));
-        now = Messages();
-      }
-      std::swap(now, next);
-      ++run.steps;
-      if (some && static_cast<std::int64_t>(run.kept.size()) > options_.truncation) run.kept.erase(run.kept.begin());
-    };
-    while (run.steps < options_.iterations && !converged) advance(true);
-    if (some && converged) {
-      // Some more iterations at the fixed point, for the gradient.
-      run.kept.clear();
-      converged = false;
-      for (std::int64_t i = 0; i < options_.truncation; ++i) advance(false);
-      converged = true;
-    }
-    run.converged = converged;
-    progress_->converged = progress_->converged && converged;
-    if (keep_ && options_.gradient == Mode::implicit) run.engine.find_cavities(in, now);
-    run.kept.push_back(std::move(now));
+    Messages first;
+    run.engine.start(first);
+    run.converged = iterate_keeping(
+        iterations(), std::move(first), run.kept, run.steps,
+        [&](Messages& now, Messages& next) { run.engine.step(in, now, next); },
+        [&](const Messages& now, const Messages& next) {
+          const auto residual = static_cast<double>(run.engine.change(now, next));
+          if (traced) progress_->trace.residual.push_back(residual);
+          if (traced) ++progress_->trace.iterations;
+          progress_->trace.updates += plan_->pairs();
+          return residual;
+        });
+    progress_->converged = progress_->converged && run.converged;
+    if (keep_ && options_.gradient == Mode::implicit) run.engine.find_cavities(in, run.kept.back());
   }
 
   void read(Run& run, std::int64_t b, Forward<T>& c) {
@@ -258,7 +232,7 @@ class PairwisePassing final : public Operation<T> {
       report_adjoint(*progress_->adjoint, run.converged, left <= enough * largest, n,
                      largest > 0 ? static_cast<double>(left / largest) : 0, static_cast<double>(enough));
     } else if (options_.gradient == Mode::checkpointed) {
-      const std::int64_t every = stride();
+      const std::int64_t every = iterations().stride();
       for (std::int64_t begin = (run.steps - 1) / every * every; begin >= 0 && run.steps > 0; begin -= every) {
         const std::int64_t end = std::min(begin + every, run.steps);
         std::vector<Messages> segment(static_cast<std::size_t>(end - begin + 1));

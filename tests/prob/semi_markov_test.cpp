@@ -8,6 +8,7 @@
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/random.hpp>
 #include <tapestry/prob/chain.hpp>
 #include <tapestry/prob/semi_markov.hpp>
 
@@ -131,4 +132,98 @@ TEST_CASE("semi-Markov chains: impossible segmentations, and bad input") {
   CHECK_NOTHROW(semi_markov_score(one, cut));
   cut.states(0, 3) = 1;
   CHECK_THROWS_AS(semi_markov_score(one, cut), IndexError);
+}
+
+TEST_CASE("semi-Markov chains: marginals and entropy are what enumeration gives, with their derivatives") {
+  const auto x = normal_variables({{B, N, D, K}, {K, K}});
+  const auto p = chain_of(x);
+  const auto m = semi_markov_marginals(p);
+  const auto entropy = semi_markov_entropy(p);
+  std::vector<double> segments(static_cast<std::size_t>(B * N * D * K), 0.), transitions(K * K, 0.),
+      states(static_cast<std::size_t>(B * N * K), 0.);
+  for (std::int64_t b = 0; b < B; ++b) {
+    std::vector<Cut> all;
+    segmentations(p, b, 0, {}, all);
+    std::vector<double> scores;
+    for (const auto& cut : all) scores.push_back(cut.score);
+    const double total = log_sum(scores);
+    double own = 0;
+    for (const auto& cut : all) {
+      const double probability = std::exp(cut.score - total);
+      own -= probability * (cut.score - total);
+      for (std::int64_t t = 0; t < lengths[b]; ++t) {
+        const auto step = static_cast<std::size_t>(t);
+        const std::int64_t k = cut.states[step];
+        states[static_cast<std::size_t>((b * N + t) * K + k)] += probability;
+        if (cut.begins[step] == 0) continue;
+        std::int64_t end = t + 1;
+        while (end < lengths[b] && cut.begins[static_cast<std::size_t>(end)] == 0) ++end;
+        segments[static_cast<std::size_t>(((b * N + t) * D + end - t - 1) * K + k)] += probability;
+        if (t > 0) transitions[static_cast<std::size_t>(cut.states[step - 1] * K + k)] += probability;
+      }
+    }
+    CHECK(entropy.data()[b] == doctest::Approx(own).epsilon(1e-11));
+  }
+  for (std::size_t i = 0; i < segments.size(); ++i)
+    CHECK(m.segments.data()[i] == doctest::Approx(segments[i]).epsilon(1e-11));
+  for (std::size_t i = 0; i < transitions.size(); ++i)
+    CHECK(m.transitions.data()[i] == doctest::Approx(transitions[i]).epsilon(1e-11));
+  for (std::size_t i = 0; i < states.size(); ++i)
+    CHECK(m.states.data()[i] == doctest::Approx(states[i]).epsilon(1e-11));
+  CHECK_NOTHROW(check_gradients(
+      [](const auto& v) {
+        const auto found = semi_markov_marginals(chain_of(v));
+        return sum(found.segments * found.segments) + sum(found.transitions * found.transitions) * .3 +
+               sum(found.states * found.states) + sum(semi_markov_entropy(chain_of(v))) * .7;
+      },
+      x, {.order = 2, .forward_mode = false}));
+}
+
+TEST_CASE("semi-Markov chains: samples are as frequent as they are probable") {
+  const auto p = chain_of(normal_variables({{B, N, D, K}, {K, K}}));
+  constexpr std::int64_t count = 20000;
+  Generator random(3);
+  Tensor<double> uniforms = empty_tensor<double>({count, B, N});
+  for (double& u : uniforms) u = random.uniform();
+  const auto samples = semi_markov_sample(p, uniforms);
+  for (std::int64_t b = 0; b < B; ++b) {
+    std::vector<Cut> all;
+    segmentations(p, b, 0, {}, all);
+    std::vector<double> scores, seen(all.size(), 0.);
+    for (const auto& cut : all) scores.push_back(cut.score);
+    const double total = log_sum(scores);
+    for (std::int64_t n = 0; n < count; ++n) {
+      const std::int64_t *states = samples.states.data() + (n * B + b) * N,
+                         *begins = samples.begins.data() + (n * B + b) * N;
+      for (std::int64_t t = lengths[b]; t < N; ++t) REQUIRE((states[t] == -1 && begins[t] == 0));
+      for (std::size_t i = 0; i < all.size(); ++i)
+        if (std::equal(all[i].states.begin(), all[i].states.end(), states) &&
+            std::equal(all[i].begins.begin(), all[i].begins.end(), begins))
+          seen[i] += 1;
+    }
+    double squares = 0, drawn = 0;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const double expected = count * std::exp(scores[i] - total);
+      squares += (seen[i] - expected) * (seen[i] - expected) / expected;
+      drawn += seen[i];
+    }
+    CHECK(drawn == count);
+    // Chi-square: mean n - 1, variance 2 (n - 1).
+    const double freedom = static_cast<double>(all.size()) - 1;
+    CHECK(squares < freedom + 5 * std::sqrt(2 * freedom) + 1e-9);
+  }
+  CHECK_THROWS_AS(semi_markov_sample(p, empty_tensor<double>({2, B, N + 1})), ShapeError);
+}
+
+TEST_CASE("semi-Markov chains: nothing is probable where nothing is possible, and a batch may be empty") {
+  const Var<double> none = Var<double>::filled({1, 3, 2, 2}, -std::numeric_limits<double>::infinity());
+  const SemiMarkovPotentials<double> p{none, Var<double>::zeros({2, 2})};
+  CHECK(sum(semi_markov_marginals(p).segments).item() == 0);
+  CHECK(semi_markov_entropy(p).data()[0] == 0);
+  Tensor<double> half = empty_tensor<double>({1, 1, 3});
+  std::fill(half.begin(), half.end(), .5);
+  CHECK(semi_markov_sample(p, half).states(0, 0, 0) == -1);
+  const SemiMarkovPotentials<double> empty{Var<double>::zeros({0, 3, 2, 2}), Var<double>::zeros({2, 2})};
+  CHECK(semi_markov_entropy(empty).shape() == Shape{0});
+  CHECK(semi_markov_marginals(empty).states.shape() == Shape{0, 3, 2});
 }
