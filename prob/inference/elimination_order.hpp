@@ -17,7 +17,7 @@ struct EliminationOptions {
   EliminationHeuristic heuristic = EliminationHeuristic::best;
   /// Random runs of each heuristic at most; fewer where the tables found are so small that searching on would cost more
   /// than using them.
-  int restarts = 20;
+  int restarts = 100;
   std::uint64_t seed = 0;
 };
 

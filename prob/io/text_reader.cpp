@@ -58,7 +58,13 @@ void append_number(std::string& out, double value) {
 bool parse_number(std::string_view word, double& value) {
   if (!word.empty() && word.front() == '+') word.remove_prefix(1);
   if (word.empty() || word.front() == '+') return false;
-  const auto [end, code] = std::from_chars(word.data(), word.data() + word.size(), value);
+  auto [end, code] = std::from_chars(word.data(), word.data() + word.size(), value);
+  if (code == std::errc::result_out_of_range) {
+    // Too large, or nearer to zero than to any other double.
+    long double wide = 0;
+    code = std::from_chars(word.data(), word.data() + word.size(), wide).ec;
+    value = static_cast<double>(wide);
+  }
   return code == std::errc() && end == word.data() + word.size() && std::isfinite(value);
 }
 

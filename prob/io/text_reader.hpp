@@ -56,7 +56,7 @@ class TextReader {
   std::int64_t line_ = 1;
 };
 
-/// A finite double that makes up the whole word, or false.
+/// A finite double that makes up the whole word, rounded to nearest (to zero below the least one), or false.
 bool parse_number(std::string_view word, double& value);
 bool parse_integer(std::string_view word, std::int64_t& value);
 /// At most 40 characters of a word, for messages.

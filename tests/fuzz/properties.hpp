@@ -1,5 +1,10 @@
 #pragma once
 
+#include <bit>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <sstream>
 #include <string>
 #include <string_view>
 
@@ -63,6 +68,46 @@ inline bool check_bif(std::string_view text) {
     require(names_line(error.what(), "read_bif"));
     return false;
   }
+}
+
+/// Results hold the numbers they were made from, to the last bit. The bytes are taken as marginals of 0 to 7 states.
+/// Whether there were any.
+inline bool check_results(std::string_view bytes) {
+  std::vector<std::vector<double>> marginals;
+  std::vector<std::int64_t> assignment;
+  std::vector<double> numbers;
+  while (!bytes.empty()) {
+    const std::size_t states = static_cast<unsigned char>(bytes.front()) % 8;
+    bytes.remove_prefix(1);
+    if (bytes.size() < states * sizeof(double)) break;
+    marginals.emplace_back(states);
+    if (states > 0) std::memcpy(marginals.back().data(), bytes.data(), states * sizeof(double));
+    bytes.remove_prefix(states * sizeof(double));
+    assignment.push_back(static_cast<std::int64_t>(states));
+    numbers.push_back(static_cast<double>(states));
+    numbers.insert(numbers.end(), marginals.back().begin(), marginals.back().end());
+  }
+  const auto check = [](const std::string& text, const std::string& title, const std::vector<double>& expected) {
+    std::istringstream words(text);
+    std::string word;
+    require(words >> word && word == title);
+    for (const double x : expected) {
+      double read = 0;
+      require(static_cast<bool>(words >> word));
+      const auto [end, code] = std::from_chars(word.data(), word.data() + word.size(), read);
+      require(code == std::errc() && end == word.data() + word.size());
+      require(std::isnan(x) ? std::isnan(read) : std::bit_cast<std::uint64_t>(x) == std::bit_cast<std::uint64_t>(read));
+    }
+    require(!(words >> word) && text.back() == '\n');
+  };
+  numbers.insert(numbers.begin(), static_cast<double>(marginals.size()));
+  check(tapestry::format_uai_mar(marginals), "MAR", numbers);
+  std::vector<double> states(assignment.begin(), assignment.end());
+  states.insert(states.begin(), static_cast<double>(assignment.size()));
+  check(tapestry::format_uai_map(assignment), "MAP", states);
+  for (const auto& marginal : marginals)
+    for (const double x : marginal) check(tapestry::format_uai_pr(x), "PR", {x / std::log(10.0)});
+  return !marginals.empty();
 }
 
 }  // namespace fuzz

@@ -69,6 +69,7 @@ void fuzz_reader(const std::string& reader, bool (*check)(std::string_view), int
   std::mt19937_64 random(7);
   const auto texts = corpus(reader);
   REQUIRE(texts.size() >= 2);
+  for (const auto& text : texts) check(text);
   int models = 0;
   for (int i = 0; i < rounds; ++i)
     for (const auto& text : texts) models += check(mutate(text, random));
@@ -87,4 +88,7 @@ TEST_CASE("mutated UAI evidence is read or refused with a line") {
 }
 TEST_CASE("mutated BIF networks are read or refused with a line") {
   fuzz_reader("bif", fuzz::check_bif, 3000);
+}
+TEST_CASE("results of any numbers read back the same") {
+  fuzz_reader("results", fuzz::check_results, 3000);
 }

@@ -44,6 +44,15 @@ TEST_CASE("a UAI model is read") {
   CHECK(log_score(model, {0, 0, 2}) == -std::numeric_limits<double>::infinity());
 }
 
+TEST_CASE("numbers of UAI models are the nearest doubles, down to zero") {
+  const auto tables = parse_uai("MARKOV\n1\n7\n1\n1 0\n7\n1e-400 2e-324 3e-324 4.9e-324 1E-05 -0 0.1e1\n").tables;
+  CHECK(tables == std::vector<std::vector<double>>{{0, 0, 4.9e-324, 4.9e-324, 1e-5, 0, 1}});
+  for (const char* number : {"1e400", "-1e-300", "1e-5000e", "inf", "1.5.2", "0x1"}) {
+    CAPTURE(number);
+    CHECK(refusal("MARKOV\n1\n2\n1\n1 0\n2\n1 " + std::string(number)).find("model.uai:7: ") != std::string::npos);
+  }
+}
+
 TEST_CASE("malformed UAI models are refused with file and line") {
   CHECK(refusal("") == "read_uai: model.uai:1: a model starts with MARKOV or BAYES, not ''");
   CHECK(refusal("MARKOV\n\n2\n2 2\n1\n2 0 2\n") == "read_uai: model.uai:6: a variable of a factor is 2, outside 0..1");
