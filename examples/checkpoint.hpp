@@ -15,11 +15,15 @@ class Checkpoint {
              const std::vector<std::string>& settings)
       : state_(state) {
     for (const std::string& s : settings) settings_ += s + ' ';
-    if (folder.empty()) return;
+    path_ = file(folder, name);
+  }
+  /// DIR/name.safetensors in a folder that is made, or nothing. @throws IoError
+  static std::filesystem::path file(const std::string& folder, const std::string& name) {
+    if (folder.empty()) return {};
     std::error_code code;
     std::filesystem::create_directories(folder, code);
     if (code) tapestry::fail<tapestry::IoError>("--checkpoint", folder, ": ", code.message());
-    path_ = std::filesystem::path(folder) / (name + ".safetensors");
+    return std::filesystem::path(folder) / (name + ".safetensors");
   }
   /// Sets the state to the file's, where there is one.
   /// @throws IoError for a checkpoint of another model or other settings

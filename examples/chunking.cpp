@@ -37,7 +37,7 @@ void write_report(const Model& model, const Training& training, const SpanScorer
     return Curve{name, std::move(steps), values};
   };
   if (!training.losses.empty()) {
-    const std::string step = settings.model == "crf" ? "iteration" : "epoch";
+    const std::string step = settings.model == "crf" && settings.method == "lbfgs" ? "iteration" : "epoch";
     report.heading("Training").plot({step, "loss", {curve("loss", training.losses)}, false, true}, "What is minimised");
     if (!training.scores.empty()) report.plot({step, "F1", {curve("F1", training.scores)}}, "F1 of the test chunks");
   }
@@ -83,15 +83,17 @@ int run(int argc, char** argv) {
       .text("--output", settings.output, "write the test labels here, a line a token")
       .text("--log", settings.log, "write the objective of each iteration here: .csv, or JSON lines")
       .text("--loss", settings.loss,
-            "crf: likelihood, pseudo_likelihood, piecewise, univariate_log, univariate_quadratic, clique_log or "
-            "clique_quadratic")
+            "crf: likelihood, pseudo_likelihood, piecewise, univariate_log, univariate_quadratic, clique_log, "
+            "clique_quadratic; with --method adam or sgd also max_margin or perceptron")
+      .text("--method", settings.method, "crf: lbfgs over all the data, or steps by batches: adam or sgd")
       .number("--c2", settings.training.c2, "crf: weight of the squared L2 norm")
-      .number("--c1", settings.training.c1, "crf: weight of the L1 norm")
-      .number("--iterations", settings.training.lbfgs.max_iterations, "crf: at most so many; 0: until converged")
-      .number("--every", settings.every, "crf: iterations from a checkpoint, where L-BFGS begins anew, to the next")
-      .number("--epochs", settings.epochs, "bilstm: passes over the training sentences")
-      .number("--batch", settings.batch, "bilstm: sentences in a batch")
-      .number("--rate", settings.rate, "bilstm: of Adam; falls to zero")
+      .number("--c1", settings.training.c1, "crf, lbfgs: weight of the L1 norm")
+      .number("--iterations", settings.training.lbfgs.max_iterations, "crf, lbfgs: at most so many; 0: until converged")
+      .number("--every", settings.every,
+              "crf, lbfgs: iterations from a checkpoint, where L-BFGS begins anew, to the next")
+      .number("--epochs", settings.epochs, "bilstm, adam, sgd: passes over the training sentences; 0: 30 or crf 15")
+      .number("--batch", settings.batch, "bilstm, adam, sgd: sentences in a batch")
+      .number("--rate", settings.rate, "falls to zero from here; 0: bilstm 0.002, adam 0.02, sgd 0.1")
       .number("--hidden", settings.lstm.hidden, "bilstm: states in each direction")
       .number("--dropout", settings.lstm.dropout, "bilstm: before and behind the LSTM");
   program.add_options(options).add_checkpoint(options);
@@ -108,9 +110,16 @@ int run(int argc, char** argv) {
   }
   settings.model = kind;
   settings.training.loss.kind = loss_kind(settings.loss);
+  if (settings.method != "lbfgs" && settings.method != "adam" && settings.method != "sgd")
+    throw Options::UsageError("option --method: lbfgs, adam or sgd");
+  const bool smooth = settings.loss != "max_margin" && settings.loss != "perceptron";
+  if (settings.method == "lbfgs" && !smooth)
+    throw Options::UsageError("--loss " + settings.loss + " has corners: it needs --method adam or sgd");
+  if (settings.method != "lbfgs" && settings.training.c1 > 0) throw Options::UsageError("--c1 needs --method lbfgs");
   if (kind == "bilstm" && settings.as_items()) throw Options::UsageError("--model bilstm reads --format columns");
   if (settings.training.c1 < 0 || settings.training.c2 < 0 || settings.training.lbfgs.max_iterations < 0)
     throw Options::UsageError("numbers must not be negative");
+  settings.complete();
   if (settings.every < 1 || settings.epochs < 1 || settings.batch < 1 || settings.lstm.hidden < 1 ||
       !(settings.lstm.dropout >= 0 && settings.lstm.dropout < 1) || !(settings.rate > 0))
     throw Options::UsageError("numbers of epochs, sentences and states must be positive, dropout below 1");

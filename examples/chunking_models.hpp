@@ -53,7 +53,9 @@ inline LossKind loss_kind(const std::string& name) {
       {"univariate_log", LossKind::univariate_log},
       {"univariate_quadratic", LossKind::univariate_quadratic},
       {"clique_log", LossKind::clique_log},
-      {"clique_quadratic", LossKind::clique_quadratic}};
+      {"clique_quadratic", LossKind::clique_quadratic},
+      {"max_margin", LossKind::max_margin},
+      {"perceptron", LossKind::perceptron}};
   for (const auto& [text, kind] : known)
     if (text == name) return kind;
   throw Options::UsageError("option --loss: there is no '" + name + "'");
@@ -61,12 +63,18 @@ inline LossKind loss_kind(const std::string& name) {
 
 struct Settings {
   std::string data = default_data_folder(), train, test, format = "columns", model = "crf", loss = "likelihood", file,
-              log, output;
+              method = "lbfgs", log, output;
   ChainTraining training;
-  std::int64_t every = 50, epochs = 30, batch = 16;
+  std::int64_t every = 50, epochs = 0, batch = 16;
   LstmTaggerOptions lstm;
-  double rate = 2e-3;
+  double rate = 0;
   bool as_items() const { return format == "items"; }
+  /// What is 0 gets the value of the model and its method.
+  void complete() {
+    const bool indicators = model == "crf";
+    if (epochs == 0) epochs = indicators ? 15 : 30;
+    if (rate == 0) rate = !indicators ? 2e-3 : method == "sgd" ? 0.1 : 0.02;
+  }
   std::filesystem::path path(const std::string& given, const char* name) const {
     if (!given.empty()) return given;
     return data_file(data, "conll2000", name,
@@ -159,6 +167,11 @@ class IndicatorModel final : public Model {
 
   Training train(const Settings& settings, const ExampleProgram& program, const Corpus&) override {
     const Corpus corpus = training_corpus(settings);
+    return settings.method == "lbfgs" ? by_lbfgs(corpus, settings, program) : in_batches(corpus, settings, program);
+  }
+
+ private:
+  Training by_lbfgs(const Corpus& corpus, const Settings& settings, const ExampleProgram& program) {
     LbfgsState lbfgs;
     Training out;
     double seconds = 0, timed = 0;
@@ -200,7 +213,38 @@ class IndicatorModel final : public Model {
     return out;
   }
 
- private:
+  Training in_batches(const Corpus& corpus, const Settings& settings, const ExampleProgram& program) {
+    const double sentences = static_cast<double>(corpus.offsets().size() - 1);
+    const ChainBatchTraining training{.loss = settings.training.loss,
+                                      .c2 = settings.training.c2,
+                                      .method = settings.method == "sgd" ? BatchMethod::sgd : BatchMethod::adam,
+                                      .rate = settings.rate,
+                                      .batch = settings.batch,
+                                      .seed = program.seed,
+                                      .epochs = settings.epochs,
+                                      .checkpoint = Checkpoint::file(program.checkpoint, "crf_" + settings.method)};
+    Training out;
+    double seconds = 0;
+    const bool resumed = !training.checkpoint.empty() && std::filesystem::exists(training.checkpoint);
+    const Log log(settings.log, resumed);
+    ProgressLine progress("epoch", {.total = settings.epochs});
+    const auto observer = [&](const EpochReport& report) {
+      seconds += report.seconds;
+      out.losses.push_back(sentences * report.loss);
+      const Metrics metrics{{"loss", out.losses.back()}};
+      progress.update(report.epoch, metrics);
+      log.write(report.epoch, metrics);
+      return !program.stop();
+    };
+    const TrainingResult result = corpus.columns ? tagger_.train_in_batches(*corpus.columns, training, observer)
+                                                 : tagger_.train_in_batches(*corpus.items, training, observer);
+    progress.finish();
+    out.loss = out.losses.empty() ? none : out.losses.back();
+    out.iterations = static_cast<double>(result.epochs);
+    out.seconds_per_iteration = out.losses.empty() ? none : seconds / static_cast<double>(out.losses.size());
+    return out;
+  }
+
   ChainTagger tagger_;
 };
 

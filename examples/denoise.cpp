@@ -19,6 +19,7 @@ using Crf = GridCrf<float, PixelNetwork>;
 struct Settings {
   std::int64_t epochs = 12, images = 200, batch = 20, strip = 7;
   double rate = 0.03, flipped = 0.25;
+  std::string runs = "all";
 };
 
 /// One way of training, and what came of it.
@@ -29,15 +30,21 @@ struct Run {
   bool implicit = false;  ///< propagation until it has converged, and gradients by the implicit function theorem
   std::unique_ptr<Crf> crf = nullptr;
   std::vector<double> losses = {};
+  /// By epoch, the share of steps in which the messages of all images converged, and the equation of the gradient did.
+  std::vector<double> converged = {}, solved = {};
   double error = 1, seconds_per_epoch = 0;
 };
 
+/// Until messages stay as they are. Couplings as strong as those learned make that slow, and without damping rare.
+InferenceResult<float> propagate(const GridPotentials<float>& potentials) {
+  return infer(
+      grid_graph(potentials),
+      BeliefPropagation{.iterations = 300, .tolerance = 1e-5, .damping = 0.5, .gradient = GradientMode::implicit});
+}
+
 Var<float> log_marginals(const Run& run, const GridPotentials<float>& potentials) {
   if (!run.implicit) return grid_log_marginals(potentials, run.inference);
-  const auto result =
-      infer(grid_graph(potentials),
-            BeliefPropagation{.iterations = 100, .tolerance = 1e-5, .gradient = GradientMode::implicit});
-  return log(result.variables[0]);
+  return log(propagate(potentials).variables[0]);
 }
 
 void train(Run& run, const LabelledImages& data, const LabelledImages& test, const Settings& settings,
@@ -52,7 +59,8 @@ void train(Run& run, const LabelledImages& data, const LabelledImages& test, con
   std::int64_t epoch = 0;
   double seconds = 0;
   Archive state;
-  state("model", *run.crf)("adam", adam)("epoch", epoch)("seconds", seconds)("losses", run.losses);
+  state("model", *run.crf)("adam", adam)("epoch", epoch)("seconds", seconds)("losses", run.losses)(
+      "converged", run.converged)("solved", run.solved);
   const Checkpoint checkpoint(
       program.checkpoint, run.name, state,
       {std::to_string(program.seed), std::to_string(settings.images), std::to_string(settings.batch),
@@ -63,21 +71,34 @@ void train(Run& run, const LabelledImages& data, const LabelledImages& test, con
     const auto began = std::chrono::steady_clock::now();
     Generator random = Generator::from_state({program.seed, 1, static_cast<std::uint64_t>(epoch) << 40});
     const IndexTensor order = random.permutation(examples.size());
-    double total = 0;
+    double total = 0, steps = 0, converged = 0, solved = 0;
     for (std::int64_t first = 0; first < examples.size() && !program.stop(); first += batch) {
       const LabelledImages part = examples.pick(order.data() + first, std::min(batch, examples.size() - first));
       adam.zero_gradients();
       const GridPotentials<float> potentials = run.crf->potentials(Var<float>(part.images));
-      const Var<float> loss = run.implicit
-                                  ? negative_log_likelihood(log_marginals(run, potentials), Indices(part.labels))
-                                  : grid_loss(potentials, Indices(part.labels), run.loss, run.inference);
-      loss.backward();
+      const Indices labels(part.labels);
+      Var<float> loss;
+      if (run.implicit) {
+        const InferenceResult<float> result = propagate(potentials);
+        loss = negative_log_likelihood(log(result.variables[0]), labels);
+        loss.backward();
+        converged += result.converged;
+        solved += result.adjoint->converged;
+        ++steps;
+      } else {
+        loss = grid_loss(potentials, labels, run.loss, run.inference);
+        loss.backward();
+      }
       adam.step();
       total += static_cast<double>(loss.item()) * static_cast<double>(part.size());
     }
     if (program.stop()) break;  // what is left of a part of an epoch is not kept
     ++epoch;
     run.losses.push_back(total / static_cast<double>(examples.size()));
+    if (run.implicit) {
+      run.converged.push_back(converged / steps);
+      run.solved.push_back(solved / steps);
+    }
     seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     progress.update(epoch, {{"loss", run.losses.back()}});
     checkpoint.save();
@@ -116,6 +137,15 @@ void write_report(const std::vector<Run>& runs, const std::vector<std::string>& 
     }
   report.plot(lengths, "Error by the number of iterations in training and at test time, univariate logistic loss");
   if (!losses.curves.empty()) report.plot(losses, "Training losses (each by its own measure)");
+  Plot solved{.x_label = "epoch", .y_label = "share of the steps"};
+  for (const Run& run : runs)
+    if (!run.solved.empty()) {
+      std::vector<double> epochs(run.solved.size());
+      std::iota(epochs.begin(), epochs.end(), 1.0);
+      solved.curves.push_back({"messages", epochs, run.converged});
+      solved.curves.push_back({"equation of the gradient", epochs, run.solved});
+    }
+  if (!solved.curves.empty()) report.plot(solved, "What converged where the gradient is implicit");
   report.heading("Pictures");
   const std::int64_t shown = std::min<std::int64_t>(10, test.size()), pixels = test.height() * test.width();
   std::vector<std::int64_t> first(static_cast<std::size_t>(shown));
@@ -143,31 +173,8 @@ void write_report(const std::vector<Run>& runs, const std::vector<std::string>& 
   report.write(program.report_file("index.html"));
 }
 
-int run_all(int argc, char** argv) {
-  ExampleProgram program;
-  Settings settings;
-  std::string data = default_data_folder();
-  Options options("Trains grid CRFs to denoise digits, by several losses, unrolled lengths, and an implicit gradient.");
-  options.text("--data", data, "folder with binarized_mnist; default $TAPESTRY_DATA")
-      .number("--epochs", settings.epochs, "passes over the training images, for each run")
-      .number("--images", settings.images, "to train on; half as many to test")
-      .number("--batch", settings.batch, "images")
-      .number("--rate", settings.rate, "of Adam")
-      .number("--flipped", settings.flipped, "share of the pixels");
-  program.add_options(options).add_checkpoint(options);
-  if (!options.parse(argc, argv)) return 0;
-  if (settings.epochs < 0 || settings.images < 2 || settings.batch < 1 ||
-      !(settings.flipped >= 0 && settings.flipped <= 1))
-    throw Options::UsageError("at least two images in batches of one, and a share from 0 to 1");
-  program.start();
-  Generator random(program.seed);
-  const auto flipped = static_cast<float>(settings.flipped);
-  const LabelledImages training =
-      noisy_digits(data, "binarized_mnist_train-images-idx3-ubyte.gz", settings.images, flipped, random);
-  const LabelledImages test =
-      noisy_digits(data, "binarized_mnist_test-images-idx3-ubyte.gz", settings.images / 2, flipped, random);
-  settings.strip = std::min(settings.strip, training.height());
-
+/// Those that are named. @throws Options::UsageError
+std::vector<Run> runs_of(const std::string& names) {
   constexpr GridMethod propagation = GridMethod::belief_propagation;
   std::vector<Run> runs;
   runs.push_back({"pixelwise", {GridMethod::mean_field, 0, 0}});
@@ -179,6 +186,46 @@ int run_all(int argc, char** argv) {
   runs.push_back({"pseudo_likelihood", {propagation, 10, 0}, GridLoss::pseudo_likelihood});
   runs.push_back({"strip_likelihood", {propagation, 10, 0}, GridLoss::likelihood});
   runs.push_back({"implicit", {propagation, 0, 0}, GridLoss::univariate_log, true});
+  std::vector<Run> out;
+  for (const std::string& name : split_names(names)) {
+    const std::size_t before = out.size();
+    for (Run& run : runs)
+      if (name == "all" || name == run.name) out.push_back(std::exchange(run, Run{}));
+    if (out.size() == before)
+      throw Options::UsageError("option --runs: there is no '" + name + "', or it is named twice");
+  }
+  return out;
+}
+
+int run_all(int argc, char** argv) {
+  ExampleProgram program;
+  Settings settings;
+  std::string data = default_data_folder();
+  Options options("Trains grid CRFs to denoise digits, by several losses, unrolled lengths, and an implicit gradient.");
+  options.text("--data", data, "folder with binarized_mnist; default $TAPESTRY_DATA")
+      .text("--runs", settings.runs,
+            "some of pixelwise, mean_field_N and propagation_N (N: 1, 2, 5, 10, 20, 40), quadratic, pseudo_likelihood, "
+            "strip_likelihood, implicit, with commas; or all")
+      .number("--epochs", settings.epochs, "passes over the training images, for each run")
+      .number("--images", settings.images, "to train on; half as many to test")
+      .number("--batch", settings.batch, "images")
+      .number("--rate", settings.rate, "of Adam")
+      .number("--flipped", settings.flipped, "share of the pixels");
+  program.add_options(options).add_checkpoint(options);
+  if (!options.parse(argc, argv)) return 0;
+  if (settings.epochs < 0 || settings.images < 2 || settings.batch < 1 ||
+      !(settings.flipped >= 0 && settings.flipped <= 1))
+    throw Options::UsageError("at least two images in batches of one, and a share from 0 to 1");
+  std::vector<Run> runs = runs_of(settings.runs);
+  program.start();
+  Generator random(program.seed);
+  const auto flipped = static_cast<float>(settings.flipped);
+  const LabelledImages training =
+      noisy_digits(data, "binarized_mnist_train-images-idx3-ubyte.gz", settings.images, flipped, random);
+  const LabelledImages test =
+      noisy_digits(data, "binarized_mnist_test-images-idx3-ubyte.gz", settings.images / 2, flipped, random);
+  settings.strip = std::min(settings.strip, training.height());
+
   const std::vector<std::string> header{"training", "wrong pixels", "loss", "an epoch"};
   std::vector<std::vector<std::string>> rows;
   Metrics result;
@@ -189,6 +236,12 @@ int run_all(int argc, char** argv) {
     result.push_back({run.name, run.error});
   }
   print_table(header, rows);
+  for (const Run& run : runs)
+    if (!run.solved.empty()) {
+      std::cout << run.name << ", last epoch: messages converged in " << fixed(100 * run.converged.back(), 0)
+                << " % of the steps, the equation of the gradient in " << fixed(100 * run.solved.back(), 0) << " %\n";
+      result.push_back({run.name + "_solved", run.solved.back()});
+    }
   if (!program.report.empty()) write_report(runs, header, rows, test, program);
   result.push_back({"seconds", program.seconds()});
   program.finish(result);

@@ -132,11 +132,15 @@ int run(int argc, char** argv) {
             "one to the other only through states that are nearly impossible.")
         .heading("Posteriors")
         .paragraph("Rows: no truck, truck; columns: no earthquake, earthquake. Dark: 0, yellow: a half or more.");
+    std::vector<Picture> maps;
     for (const Answer& a : answers) {
       Tensor<double> map = empty_tensor<double>({2, 2});
       std::copy(a.joint.begin(), a.joint.end(), map.data());
-      report.picture(heat_map(map, 0.0, 0.5), a.method, 32);
+      maps.push_back(heat_map(map, 0.0, 0.5));
+      report.picture(maps.back(), a.method, 32);
     }
+    write_png(program.report_file("posteriors.png"),
+              enlarge(tiles(maps, static_cast<std::int64_t>(maps.size()), 1), 32));
     report.write(program.report_file("index.html"));
   }
   program.finish(json + ", \"seconds\": " + fixed(program.seconds(), 2) + "}");

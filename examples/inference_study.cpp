@@ -331,7 +331,12 @@ int run(int argc, char** argv) {
     if (!part.plot.curves.empty()) report.plot(part.plot, part.caption);
     report.table(part.header, part.rows);
   }
-  if (!program.report.empty()) report.write(program.report_file("index.html"));
+  if (!program.report.empty()) {
+    for (std::size_t p = 0; p < parts.size(); ++p)
+      if (!parts[p].plot.curves.empty())
+        write_plot(program.report_file("plot_" + std::to_string(p + 1) + ".png"), parts[p].plot);
+    report.write(program.report_file("index.html"));
+  }
   result.push_back({"seconds", program.seconds()});
   program.finish(result);
   return 0;

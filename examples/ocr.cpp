@@ -213,9 +213,12 @@ void train_entry(Entry& entry, const LetterWords& data, const std::vector<std::i
   Archive state;
   state("model", model)("adam", adam)("epoch", epoch)("seconds", seconds)("losses", entry.losses)("errors",
                                                                                                   entry.errors);
-  const Checkpoint checkpoint(program.checkpoint, entry.name, state,
-                              {settings.train_on, std::to_string(program.seed), std::to_string(settings.batch),
-                               std::to_string(settings.rate), std::to_string(settings.iterations)});
+  const Checkpoint checkpoint(
+      program.checkpoint, entry.name, state,
+      {settings.train_on, std::to_string(program.seed), std::to_string(settings.batch), std::to_string(settings.rate),
+       std::to_string(settings.iterations), std::to_string(settings.epochs), std::to_string(settings.dropout),
+       std::to_string(settings.decay), std::to_string(settings.shift), std::to_string(settings.angle),
+       std::to_string(settings.scale)});
   checkpoint.resume();
   // After each epoch, a part of the test words must do.
   const std::vector<std::int64_t> sample(test.begin(), test.begin() + std::min<std::ptrdiff_t>(600, std::ssize(test)));
@@ -288,7 +291,10 @@ void write_report(const std::vector<Entry>& entries, const std::vector<std::vect
   if (!errors.curves.empty())
     report.plot(errors, "Error on the first 600 test words").plot(losses, "Loss per letter while training");
   report.heading("Words");
-  const std::vector<std::int64_t> shown(test.begin(), test.begin() + std::min<std::ptrdiff_t>(12, std::ssize(test)));
+  // From all over the test words: neighbours are the same word by other hands.
+  std::vector<std::int64_t> shown;
+  for (std::size_t i = 0; i < 12 && i < test.size(); ++i)
+    shown.push_back(test[i * test.size() / std::min<std::size_t>(12, test.size())]);
   std::vector<std::vector<std::string>> guesses;
   for (const Entry& e : entries) guesses.push_back(read_words(e, data, shown, settings));
   for (std::size_t i = 0; i < shown.size(); ++i) {
@@ -346,10 +352,7 @@ int run(int argc, char** argv) {
   if (settings.epochs < 0 || settings.batch < 1 || settings.iterations < 0)
     throw Options::UsageError("numbers must not be negative, and batches not empty");
   std::vector<Entry> entries;
-  for (std::size_t at = 0; at <= settings.models.size();) {
-    const std::size_t comma = std::min(settings.models.find(',', at), settings.models.size());
-    const std::string name = settings.models.substr(at, comma - at);
-    at = comma + 1;
+  for (const std::string& name : split_names(settings.models)) {
     bool found = false;
     for (const Entry& e : known)
       if (name == "all" || name == e.name) {

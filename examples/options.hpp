@@ -6,6 +6,7 @@
 #include <functional>
 #include <iostream>
 #include <optional>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -87,11 +88,20 @@ class Options {
   }
   void help(std::ostream& out, std::string_view program) const {
     out << summary_ << "\n\nusage: " << program.substr(program.find_last_of('/') + 1) << " [options]\n";
+    constexpr std::size_t indent = 22;
     for (const Option& option : options_) {
       std::string head = "  " + option.name + ' ' + option.metavar;
-      head.resize(std::max<std::size_t>(head.size() + 1, 22), ' ');
-      out << head << option.help;
-      if (!option.initial.empty()) out << " (" << option.initial << ")";
+      head.resize(std::max<std::size_t>(head.size() + 1, indent), ' ');
+      std::istringstream words(option.initial.empty() ? option.help : option.help + " (" + option.initial + ")");
+      std::size_t column = head.size();
+      out << head;
+      for (std::string word; words >> word; column += word.size() + 1) {
+        if (column > indent && column + word.size() > 100) {
+          out << '\n' << std::string(indent, ' ');
+          column = indent;
+        }
+        out << word << ' ';
+      }
       out << '\n';
     }
   }

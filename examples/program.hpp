@@ -102,6 +102,17 @@ inline std::filesystem::path data_file(const std::string& data, const std::strin
   return path;
 }
 
+/// "a,b" as a and b.
+inline std::vector<std::string> split_names(const std::string& text) {
+  std::vector<std::string> out;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', at), text.size());
+    out.push_back(text.substr(at, comma - at));
+    at = comma + 1;
+  }
+  return out;
+}
+
 /// A table with columns as wide as what is in them.
 inline void print_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths;

@@ -8,6 +8,7 @@
 #include <tapestry/models/crf/grid_potentials.hpp>
 #include <tapestry/models/crf/indicator_chain.hpp>
 #include <tapestry/models/crf/lstm_tagger.hpp>
+#include <tapestry/models/features/attribute_matrix.hpp>
 #include <tapestry/models/layers/attention.hpp>
 #include <tapestry/models/layers/convolution.hpp>
 #include <tapestry/models/layers/dropout.hpp>

@@ -16,26 +16,8 @@ Tensor<double> tensor_of(const std::vector<double>& values) {
   return tensor;
 }
 
-/// Of all sequences, from the potentials of each batch.
-Var<double> loss_of(const IndicatorChain<double>& crf, const SparseSequences& data, const Var<double>& weights,
-                    const StructuredLoss& loss) {
-  if (loss.kind == LossKind::likelihood) return -crf.log_likelihood(weights);
-  Var<double> total(0.0);
-  const auto chains = crf.potentials(weights);
-  for (std::size_t b = 0; b < chains.size(); ++b) {
-    const auto& members = crf.members(b);
-    const std::int64_t steps = chains[b].unary.extent(1);
-    IndexTensor labels = empty_tensor<std::int64_t>({static_cast<std::int64_t>(members.size()), steps});
-    std::fill_n(labels.data(), labels.size(), 0);
-    for (std::size_t s = 0; s < members.size(); ++s) {
-      const auto first = data.offsets[static_cast<std::size_t>(members[s])],
-                 last = data.offsets[static_cast<std::size_t>(members[s]) + 1];
-      std::copy(data.labels.begin() + first, data.labels.begin() + last,
-                labels.data() + static_cast<std::int64_t>(s) * steps);
-    }
-    total += sum(structured_loss(chains[b], Indices(labels), loss));
-  }
-  return total;
+Var<double> loss_of(const IndicatorChain<double>& crf, const Var<double>& weights, const StructuredLoss& loss) {
+  return loss.kind == LossKind::likelihood ? -crf.log_likelihood(weights) : crf.loss(weights, loss);
 }
 
 }  // namespace
@@ -61,7 +43,7 @@ LbfgsResult ChainTagger::train(const SparseSequences& data, const ChainTraining&
   const Objective objective = [&](std::span<const double> x, std::span<double> gradient) {
     std::copy(x.begin(), x.end(), weights.mutable_data());
     weights.zero_gradient();
-    const Var<double> loss = options.c2 * sum(weights * weights) + loss_of(crf, data, weights, options.loss);
+    const Var<double> loss = options.c2 * sum(weights * weights) + loss_of(crf, weights, options.loss);
     loss.backward();
     const auto g = weights.gradient();
     std::copy(g.data(), g.data() + gradient.size(), gradient.begin());

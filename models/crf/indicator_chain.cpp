@@ -10,7 +10,11 @@ namespace tapestry {
 
 template <class T>
 IndicatorChain<T>::IndicatorChain(const SparseSequences& data, const IndicatorFeatures& features)
-    : plan_(std::make_shared<const detail::IndicatorPlan<T>>(data, features)) {}
+    : IndicatorChain(data, std::make_shared<const IndicatorFeatures>(features)) {}
+
+template <class T>
+IndicatorChain<T>::IndicatorChain(const SparseSequences& data, std::shared_ptr<const IndicatorFeatures> features)
+    : plan_(std::make_shared<const detail::IndicatorPlan<T>>(data, std::move(features))) {}
 
 template <class T>
 std::int64_t IndicatorChain<T>::features() const noexcept {
@@ -22,7 +26,7 @@ std::int64_t IndicatorChain<T>::labels() const noexcept {
 }
 template <class T>
 std::int64_t IndicatorChain<T>::items() const noexcept {
-  return plan_->data.items();
+  return plan_->offsets.back();
 }
 
 template <class T>
@@ -42,15 +46,23 @@ const std::vector<std::int64_t>& IndicatorChain<T>::members(std::size_t batch) c
 
 template <class T>
 const Tensor<T>& IndicatorChain<T>::observed() const {
-  if (plan_->unknown_labels > 0)
-    fail<IndexError>("IndicatorChain", plan_->unknown_labels, " items have a label that the features do not know");
-  return plan_->observed;
+  return plan_->observed();
 }
 
 template <class T>
 Var<T> IndicatorChain<T>::log_likelihood(const Var<T>& weights) const {
   Var<T> result = sum(weights * Var<T>(observed()));
   for (const auto& chains : potentials(weights)) result -= sum(chain_log_partition(chains));
+  return result;
+}
+
+template <class T>
+Var<T> IndicatorChain<T>::loss(const Var<T>& weights, const StructuredLoss& loss) const {
+  plan_->check_labels();
+  Var<T> result(T(0));
+  const auto chains = potentials(weights);
+  for (std::size_t b = 0; b < chains.size(); ++b)
+    result += sum(structured_loss(chains[b], plan_->batches[b].truths, loss));
   return result;
 }
 
@@ -63,7 +75,7 @@ std::vector<std::int32_t> IndicatorChain<T>::decode(const Var<T>& weights) const
     const auto best = chain_viterbi(chains[b]);
     const auto& batch = plan_->batches[b];
     for (std::size_t s = 0; s < batch.members.size(); ++s) {
-      const std::int64_t first = plan_->data.offsets[static_cast<std::size_t>(batch.members[s])];
+      const std::int64_t first = plan_->offsets[static_cast<std::size_t>(batch.members[s])];
       const std::int64_t* const states = best.states.data() + static_cast<std::int64_t>(s) * batch.steps;
       for (std::int64_t t = 0; t < batch.lengths[static_cast<std::int64_t>(s)]; ++t)
         labels[static_cast<std::size_t>(first + t)] = static_cast<std::int32_t>(states[t]);

@@ -7,6 +7,7 @@
 #include <tapestry/autodiff/variable.hpp>
 #include <tapestry/models/features/encoder.hpp>
 #include <tapestry/prob/chain.hpp>
+#include <tapestry/prob/losses/structured_loss.hpp>
 
 namespace tapestry {
 
@@ -23,6 +24,8 @@ class IndicatorChain {
  public:
   /// @throws IndexError if the data has an attribute that the features do not know.
   IndicatorChain(const SparseSequences& data, const IndicatorFeatures& features);
+  /// The same features for several data sets, or parts of one.
+  IndicatorChain(const SparseSequences& data, std::shared_ptr<const IndicatorFeatures> features);
 
   std::int64_t features() const noexcept;
   std::int64_t labels() const noexcept;
@@ -38,6 +41,9 @@ class IndicatorChain {
   const Tensor<T>& observed() const;
   /// The sum over the data of the log-probability of its labels. @throws IndexError if an item's label is unknown
   Var<T> log_likelihood(const Var<T>& weights) const;
+
+  /// Any loss (StructuredLoss names them), summed over the data. @throws IndexError if an item's label is unknown
+  Var<T> loss(const Var<T>& weights, const StructuredLoss& loss = {}) const;
 
   /// The most probable labels of each item, in the data's order (Viterbi).
   std::vector<std::int32_t> decode(const Var<T>& weights) const;

@@ -20,28 +20,15 @@ std::vector<std::int64_t> by_length(const SparseSequences& data) {
   return order;
 }
 
-/// The items of the sequences in another order.
-SparseSequences reorder(const SparseSequences& data, const std::vector<std::int64_t>& order) {
-  SparseSequences result;
-  result.attributes.reserve(data.attributes.size());
-  result.values.reserve(data.values.size());
-  for (const std::int64_t s : order) {
-    for (auto item = static_cast<std::size_t>(data.offsets[static_cast<std::size_t>(s)]);
-         item < static_cast<std::size_t>(data.offsets[static_cast<std::size_t>(s) + 1]); ++item) {
-      const std::int64_t begin = data.starts[item], end = data.starts[item + 1];
-      result.attributes.insert(result.attributes.end(), data.attributes.begin() + begin, data.attributes.begin() + end);
-      if (!data.values.empty())
-        result.values.insert(result.values.end(), data.values.begin() + begin, data.values.begin() + end);
-      result.starts.push_back(static_cast<std::int64_t>(result.attributes.size()));
-      result.labels.push_back(data.labels[item]);
-    }
-    result.offsets.push_back(static_cast<std::int64_t>(result.labels.size()));
-  }
-  return result;
-}
-
 /// A batch ends where less than this share of its steps would be used by the next sequence.
 constexpr double fullness = 0.9;
+
+template <class T>
+Tensor<T> zeros(const Shape& shape) {
+  Tensor<T> out = empty_tensor<T>(shape);
+  std::fill_n(out.data(), out.size(), T(0));
+  return out;
+}
 
 template <class T>
 using Blocks = std::vector<typename SparseEmission<T>::template Block<T*>>;
@@ -64,10 +51,11 @@ void count(const IndicatorPlan<T>& plan, const std::vector<const T*>& arrays, T*
 }  // namespace
 
 template <class T>
-IndicatorPlan<T>::IndicatorPlan(const SparseSequences& source, const IndicatorFeatures& features_)
-    : features(features_), emission(reorder(source, by_length(source)), features_) {
-  data.offsets = source.offsets;
-  data.labels = source.labels;
+IndicatorPlan<T>::IndicatorPlan(const SparseSequences& source, std::shared_ptr<const IndicatorFeatures> given)
+    : offsets(source.offsets),
+      shared_features(std::move(given)),
+      features(*shared_features),
+      emission(select(source, by_length(source)), features) {
   const std::vector<std::int64_t> order = by_length(source);
   const auto length_of = [&](std::int64_t s) {
     return source.offsets[static_cast<std::size_t>(s) + 1] - source.offsets[static_cast<std::size_t>(s)];
@@ -96,29 +84,48 @@ IndicatorPlan<T>::IndicatorPlan(const SparseSequences& source, const IndicatorFe
   }
 
   for (const std::int32_t label : source.labels) unknown_labels += label < 0 || label >= features.labels;
-  if (unknown_labels > 0) return;
-  std::vector<double> counts(static_cast<std::size_t>(features.size()), 0);
-  const auto labels = features.state_labels.begin();
-  for (std::size_t i = 0; i < source.labels.size(); ++i)
-    for (auto e = static_cast<std::size_t>(source.starts[i]); e < static_cast<std::size_t>(source.starts[i + 1]); ++e) {
-      const auto a = static_cast<std::size_t>(source.attributes[e]);
-      const auto first = labels + features.starts[a], last = labels + features.starts[a + 1];
-      const auto found = std::lower_bound(first, last, source.labels[i]);
-      if (found != last && *found == source.labels[i])
-        counts[static_cast<std::size_t>(found - labels)] += source.values.empty() ? 1. : source.values[e];
+  for (Batch& batch : batches) {
+    IndexTensor labels = empty_tensor<std::int64_t>({static_cast<std::int64_t>(batch.members.size()), batch.steps});
+    std::fill_n(labels.data(), labels.size(), 0);
+    for (std::size_t s = 0; s < batch.members.size(); ++s) {
+      const auto sequence = static_cast<std::size_t>(batch.members[s]);
+      std::copy(source.labels.begin() + offsets[sequence], source.labels.begin() + offsets[sequence + 1],
+                labels.data() + static_cast<std::int64_t>(s) * batch.steps);
     }
-  const auto k = static_cast<std::size_t>(features.labels);
-  std::vector<double> pairs(k * k, 0);
-  for (std::size_t s = 0; s + 1 < source.offsets.size(); ++s)
-    for (std::int64_t i = source.offsets[s] + 1; i < source.offsets[s + 1]; ++i) {
-      const auto to = static_cast<std::size_t>(i);
-      ++pairs[static_cast<std::size_t>(source.labels[to - 1]) * k + static_cast<std::size_t>(source.labels[to])];
+    batch.truths = Indices(std::move(labels));
+  }
+}
+
+template <class T>
+void IndicatorPlan<T>::check_labels() const {
+  if (unknown_labels > 0)
+    fail<IndexError>("IndicatorChain", unknown_labels, " items have a label that the features do not know");
+}
+
+template <class T>
+const Tensor<T>& IndicatorPlan<T>::observed() const {
+  check_labels();
+  std::call_once(counted_, [this] {
+    // The scores' transpose, applied to the labels' indicators.
+    std::vector<Tensor<T>> indicators;
+    Tensor<T> pairs = zeros<T>({features.labels, features.labels});
+    for (const Batch& batch : batches) {
+      Tensor<T> one_hot = zeros<T>(batch.shape());
+      for (std::int64_t s = 0; s < batch.lengths.size(); ++s)
+        for (std::int64_t t = 0; t < batch.lengths[s]; ++t) {
+          const std::int64_t label = batch.truths[s * batch.steps + t];
+          one_hot.data()[(s * batch.steps + t) * batch.labels + label] = T(1);
+          if (t > 0) pairs.data()[batch.truths[s * batch.steps + t - 1] * batch.labels + label] += T(1);
+        }
+      indicators.push_back(std::move(one_hot));
     }
-  for (std::size_t f = 0; f < features.sources.size(); ++f)
-    counts[static_cast<std::size_t>(features.states()) + f] =
-        pairs[static_cast<std::size_t>(features.sources[f]) * k + static_cast<std::size_t>(features.targets[f])];
-  observed = empty_tensor<T>({features.size()});
-  std::transform(counts.begin(), counts.end(), observed.data(), [](double c) { return static_cast<T>(c); });
+    indicators.push_back(std::move(pairs));
+    std::vector<const T*> arrays;
+    for (const Tensor<T>& indicator : indicators) arrays.push_back(indicator.data());
+    observed_ = empty_tensor<T>({features.size()});
+    count(*this, arrays, observed_.data());
+  });
+  return observed_;
 }
 
 template <class T>

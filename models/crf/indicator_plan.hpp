@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include <tapestry/autodiff/operation.hpp>
@@ -18,24 +19,34 @@ class IndicatorPlan {
     std::int64_t steps;                  ///< of the longest sequence
     std::vector<std::int64_t> members;   ///< numbers of the sequences in the data
     std::vector<std::int64_t> padding;   ///< rows of [sequences * steps] that belong to no item
-    Indices lengths;
+    Indices lengths, truths;             ///< truths: the labels [sequences, steps], 0 behind the lengths
     Shape shape() const { return {static_cast<std::int64_t>(members.size()), steps, labels}; }
     std::int64_t labels;
   };
 
-  IndicatorPlan(const SparseSequences& data, const IndicatorFeatures& features);
+  IndicatorPlan(const SparseSequences& data, std::shared_ptr<const IndicatorFeatures> features);
 
-  SparseSequences data;  ///< without attributes, in its own order
-  IndicatorFeatures features;
+  std::vector<std::int64_t> offsets;  ///< of the sequences, in the data's own order
+  std::shared_ptr<const IndicatorFeatures> shared_features;
+  const IndicatorFeatures& features;  ///< the same
   std::vector<Batch> batches;
   std::vector<std::int64_t> rows;  ///< of each item (in the order of the batches), in its batch
   SparseEmission<T> emission;
-  Tensor<T> observed;  ///< [features]; empty if a label is unknown
   std::int64_t unknown_labels = 0;
+
+  /// [features]: how often each occurs with the data's labels; counted when it is first asked for.
+  /// @throws IndexError if a label is unknown
+  const Tensor<T>& observed() const;
+  /// @throws IndexError if a label is unknown
+  void check_labels() const;
 
   /// Shape of output i: the batches' potentials, then the transitions.
   Shape shape(int i) const;
   int outputs() const { return static_cast<int>(batches.size()) + 1; }
+
+ private:
+  mutable std::once_flag counted_;
+  mutable Tensor<T> observed_;
 };
 
 /// weights [features] to the potentials of each batch and the transitions [labels, labels].

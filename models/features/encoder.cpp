@@ -155,6 +155,25 @@ SparseSequences FeatureEncoder::encode(const ItemCorpus& corpus) const {
   return encode_items(corpus, attributes, labels, find_all);
 }
 
+SparseSequences select(const SparseSequences& data, std::span<const std::int64_t> sequences) {
+  SparseSequences result;
+  for (const std::int64_t s : sequences)
+    if (s < 0 || s >= data.sequences()) fail<IndexError>("select", "sequence ", s, " of ", data.sequences());
+  for (const std::int64_t s : sequences) {
+    for (auto item = static_cast<std::size_t>(data.offsets[static_cast<std::size_t>(s)]);
+         item < static_cast<std::size_t>(data.offsets[static_cast<std::size_t>(s) + 1]); ++item) {
+      const std::int64_t begin = data.starts[item], end = data.starts[item + 1];
+      result.attributes.insert(result.attributes.end(), data.attributes.begin() + begin, data.attributes.begin() + end);
+      if (!data.values.empty())
+        result.values.insert(result.values.end(), data.values.begin() + begin, data.values.begin() + end);
+      result.starts.push_back(static_cast<std::int64_t>(result.attributes.size()));
+      result.labels.push_back(data.labels[item]);
+    }
+    result.offsets.push_back(static_cast<std::int64_t>(result.labels.size()));
+  }
+  return result;
+}
+
 IndicatorFeatures make_features(const SparseSequences& data, std::int32_t attributes, std::int32_t labels,
                                 const FeatureOptions& options) {
   for (const std::int32_t label : data.labels)

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include <tapestry/models/features/dictionary.hpp>
@@ -23,6 +24,9 @@ struct SparseSequences {
   std::int64_t sequences() const noexcept { return static_cast<std::int64_t>(offsets.size()) - 1; }
   std::int64_t items() const noexcept { return offsets.back(); }
 };
+
+/// The sequences of these numbers, in this order; nothing of them is unknown that was not. @throws IndexError
+SparseSequences select(const SparseSequences& data, std::span<const std::int64_t> sequences);
 
 /// Turns corpora into numbers: templates make attributes of columns, dictionaries number attributes and labels.
 class FeatureEncoder {

@@ -13,6 +13,7 @@
 #include <fstream>
 #include <sstream>
 
+#include <tapestry/autodiff/atomic_file.hpp>
 #include <tapestry/autodiff/error.hpp>
 
 extern char** environ;
@@ -76,15 +77,15 @@ void replace_all(std::string& text, const std::string& from, const std::string& 
     text.replace(at, from.size(), to);
 }
 
-std::string script(const Plot& plot, const std::string& id, const std::string& output) {
+std::string script(const Plot& plot, const std::string& terminal, const std::string& output) {
   // Colours that can be told apart by everybody, on light and on dark ground (after Okabe and Ito 2008).
   static constexpr std::array<const char*, 7> colors{"#0083c9", "#d55e00", "#009e73", "#cc79a7",
                                                      "#e69f00", "#56b4e9", "#8c8c8c"};
   std::ostringstream out;
   out.precision(12);
   out << "set encoding utf8\n"
-      << "set terminal svg size 640,400 dynamic noenhanced font 'sans-serif,13' linewidth 1.3 name " << quoted(id)
-      << "\nset output " << quoted(output) << "\nset key outside below center horizontal noenhanced\n"
+      << "set terminal " << terminal << " noenhanced linewidth 1.3\nset output " << quoted(output)
+      << "\nset key outside top center horizontal noenhanced\n"
       << "set grid linecolor rgb '#808080' linewidth 0.4\nset border 3\nset tics nomirror\n";
   if (plot.log_x) out << "set logscale x\n";
   if (plot.log_y) out << "set logscale y\n";
@@ -107,9 +108,8 @@ std::string script(const Plot& plot, const std::string& id, const std::string& o
   return out.str();
 }
 
-}  // namespace
-
-std::optional<std::string> plot_svg(const Plot& plot, const std::string& id) {
+/// What gnuplot draws on a terminal; nothing where it is not installed.
+std::optional<std::string> drawn(const Plot& plot, const std::string& terminal) {
   if (plot.curves.empty()) fail<ShapeError>("plot_svg", "no curves");
   for (const Curve& curve : plot.curves) {
     if (curve.x.size() != curve.y.size())
@@ -121,18 +121,35 @@ std::optional<std::string> plot_svg(const Plot& plot, const std::string& id) {
     if (!any) fail<ShapeError>("plot_svg", "curve '", curve.name, "' has no point to draw");
   }
   const ScratchFolder folder;
-  std::ofstream(folder.file("script")) << script(plot, id, folder.file("plot.svg"));
+  std::ofstream(folder.file("script")) << script(plot, terminal, folder.file("plot"));
   const std::optional<int> code = run_program("gnuplot", folder.file("script"), folder.file("errors"));
   if (!code) return std::nullopt;
-  std::string svg = read_all(folder.file("plot.svg"));
-  const std::size_t start = svg.find("<svg");
-  if (*code != 0 || start == std::string::npos) fail<IoError>("plot_svg", "gnuplot: ", read_all(folder.file("errors")));
-  svg.erase(0, start);  // without the XML declaration, which has no place inside a page
+  std::string bytes = read_all(folder.file("plot"));
+  if (*code != 0 || bytes.empty()) fail<IoError>("plot_svg", "gnuplot: ", read_all(folder.file("errors")));
+  return bytes;
+}
+
+}  // namespace
+
+std::optional<std::string> plot_svg(const Plot& plot, const std::string& id) {
+  std::optional<std::string> svg = drawn(plot, "svg size 560,380 dynamic font 'sans-serif,14' name " + quoted(id));
+  if (!svg) return svg;
+  svg->erase(0, svg->find("<svg"));  // without the XML declaration, which has no place inside a page
   for (const char* black : {"black", "rgb(  0,   0,   0)"}) {
-    replace_all(svg, std::string("'") + black + "'", "'currentColor'");
-    replace_all(svg, std::string("\"") + black + "\"", "\"currentColor\"");
+    replace_all(*svg, std::string("'") + black + "'", "'currentColor'");
+    replace_all(*svg, std::string("\"") + black + "\"", "\"currentColor\"");
   }
   return svg;
+}
+
+bool write_plot(const std::filesystem::path& path, const Plot& plot) {
+  const std::optional<std::string> png =
+      drawn(plot, "pngcairo size 960,640 font 'sans-serif,12' background rgb '#ffffff'");
+  if (!png) return false;
+  detail::AtomicFile file("write_plot", path);
+  file.write(png->data(), png->size());
+  file.commit();
+  return true;
 }
 
 }  // namespace tapestry

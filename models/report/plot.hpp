@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,5 +26,9 @@ struct Plot {
 /// @throws ShapeError for curves whose x and y differ in length or that have no finite point, IoError where gnuplot
 /// fails
 std::optional<std::string> plot_svg(const Plot& plot, const std::string& id = "plot");
+
+/// The same on white ground as a PNG file, whole or not at all. @return false where gnuplot is not installed
+/// @throws what plot_svg() throws, and IoError for a file that cannot be written
+bool write_plot(const std::filesystem::path& path, const Plot& plot);
 
 }  // namespace tapestry

@@ -63,13 +63,14 @@ h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; border-bottom: 1px solid var(--lin
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .95rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .5rem; text-align: left; white-space: nowrap; }
-th { color: var(--soft); font-weight: 600; border-bottom: 1px solid var(--line); }
+th { color: var(--soft); font-weight: 600; white-space: normal; vertical-align: bottom; border-bottom: 1px solid var(--line); }
 tbody tr:nth-child(even) { background: var(--row); }
 .number { text-align: right; }
 figure { margin: 1rem 0; }
 figcaption { color: var(--soft); font-size: .9rem; }
 img { max-width: 100%; height: auto; image-rendering: pixelated; }
-svg { display: block; width: 100%; max-width: 44rem; height: auto; }
+svg { display: block; width: 100%; max-width: 40rem; height: auto; }
+@media (max-width: 40rem) { table { font-size: .85rem; } th, td { padding: .25rem .35rem; } }
 )";
 
 }  // namespace

@@ -62,8 +62,13 @@ void Trainer<T>::stop(std::string reason) {
 }
 
 template <class T>
+void Trainer<T>::interrupt(std::string reason) {
+  interruption_ = std::move(reason);
+}
+
+template <class T>
 bool Trainer<T>::finished() const {
-  return !in_epoch_ && (!reason_.empty() || epochs_ >= options_.epochs);
+  return !in_epoch_ && (!reason_.empty() || !interruption_.empty() || epochs_ >= options_.epochs);
 }
 
 template <class T>
@@ -106,6 +111,7 @@ template <class T>
 void Trainer<T>::begin(LoaderState& position, std::int64_t batches) {
   batches_ = batches;
   history_.clear();
+  interruption_.clear();
   const bool change =
       std::any_of(stopping_.begin(), stopping_.end(), [](const Stopping& s) { return s.needs_parameter_change(); });
   before_.clear();
@@ -236,7 +242,9 @@ template <class T>
 TrainingResult Trainer<T>::end() {
   if (progress_) progress_->finish();
   optimizer_.set_rate(base_rate_);
-  return {.reason = reason_.empty() ? "number of epochs" : reason_,
+  return {.reason = !reason_.empty()         ? reason_
+                    : !interruption_.empty() ? interruption_
+                                             : "number of epochs",
           .epochs = epochs_,
           .steps = steps_,
           .best_epoch = best_epoch_,

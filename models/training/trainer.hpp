@@ -85,6 +85,8 @@ class Trainer {
   }
   /// Ends the run after the current epoch; for callbacks.
   void stop(std::string reason);
+  /// The same, but what starts again from the checkpoint goes on (Ctrl-C, a limit of time).
+  void interrupt(std::string reason);
 
   /// Trains until a criterion or the number of epochs ends it. `loss` gives a batch's mean loss; where a batch has a
   /// size(), the mean over the epoch is weighted by it.
@@ -130,6 +132,7 @@ class Trainer {
   std::int64_t epochs_ = 0, steps_ = 0, best_epoch_ = 0;
   bool in_epoch_ = false;
   std::string reason_;
+  std::string interruption_;       ///< not in the checkpoint
   std::vector<Tensor<T>> before_;  ///< parameters before the epoch, where a criterion asks for their change
 
   NamedTensors best_weights_;

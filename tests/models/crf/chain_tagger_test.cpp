@@ -75,6 +75,48 @@ TEST_CASE("ChainTagger: by any smooth loss") {
   CHECK_THROWS_WITH_AS(tagger.train(train, {.loss = {LossKind::max_margin}}), doctest::Contains("smooth"), Error);
 }
 
+TEST_CASE("ChainTagger: in batches, by any loss, those with corners among them; empty sentences and single tokens") {
+  const TemporaryFolder folder;
+  const auto train = read_columns(folder.write("train", corpus(1, 150) + "a0 A\n\n\n\nb1 B\n")),
+             test = read_columns(folder.write("test", corpus(2, 100)));
+  for (const BatchMethod method : {BatchMethod::adam, BatchMethod::sgd})
+    for (const LossKind kind :
+         {LossKind::likelihood, LossKind::pseudo_likelihood, LossKind::piecewise, LossKind::univariate_log,
+          LossKind::clique_quadratic, LossKind::max_margin, LossKind::perceptron}) {
+      INFO("method " << static_cast<int>(method) << ", loss " << static_cast<int>(kind));
+      ChainTagger tagger(FeatureEncoder(parse_templates("w:%x[0,0]\nb:%x[-1,0]/%x[0,0]\n")));
+      const auto result = tagger.train_in_batches(
+          train,
+          {.loss = {kind}, .c2 = 0.01, .method = method, .rate = method == BatchMethod::adam ? 0.1 : 1.0, .epochs = 6});
+      CHECK(result.history.back().loss < 0.8 * result.history.front().loss);
+      CHECK(accuracy(tagger, test) > 0.95);
+    }
+}
+
+TEST_CASE("ChainTagger: batches come to L-BFGS' objective; an interrupted run goes on to the same weights") {
+  const TemporaryFolder folder;
+  const auto train = read_columns(folder.write("train", corpus(1, 60)));
+  const auto make = [] { return ChainTagger(FeatureEncoder(parse_templates("w:%x[0,0]\n"))); };
+  ChainTagger exact = make(), whole = make(), resumed = make();
+  const double objective = exact.train(train, {.c2 = 0.5, .lbfgs = {.gradient_tolerance = 1e-9, .period = 0}}).value;
+  ChainBatchTraining options{.c2 = 0.5, .rate = 0.05, .batch = 10, .epochs = 120};
+  const auto done = whole.train_in_batches(train, options);
+  CHECK(done.epochs == 120);
+  for (std::size_t k = 0; k < exact.weights().size(); ++k)
+    CHECK(whole.weights()[k] == doctest::Approx(exact.weights()[k]).epsilon(0.03).scale(1));
+  CHECK(60 * done.history.back().loss == doctest::Approx(objective).epsilon(2e-3));
+
+  options.checkpoint = folder.file("checkpoint");
+  const auto part = resumed.train_in_batches(train, options, [](const EpochReport& r) { return r.epoch < 7; });
+  CHECK(part.epochs == 7);
+  CHECK(resumed.weights() != whole.weights());
+  CHECK(resumed.train_in_batches(train, options).epochs == 120);
+  CHECK(resumed.weights() == whole.weights());
+  options.c2 = 1;
+  CHECK_THROWS_AS(resumed.train_in_batches(train, options), Error);
+  CHECK_THROWS_AS(resumed.train_in_batches(train, {.c2 = -1}), Error);
+}
+
 TEST_CASE("ChainTagger: L1 leaves most weights at zero; the same twice") {
   const TemporaryFolder folder;
   const auto train = read_columns(folder.write("train", corpus(1, 100)));

@@ -201,7 +201,9 @@ TEST_CASE("grid CRF: learns, end to end, that neighbours agree") {
         x(b, 0, i, j) += static_cast<double>(label) - 0.5;
       }
     }
-  for (const GridMethod method : {GridMethod::mean_field, GridMethod::belief_propagation}) {
+  for (const GridMethod method :
+       {GridMethod::mean_field, GridMethod::belief_propagation, GridMethod::tree_reweighted}) {
+    INFO("method " << static_cast<int>(method));
     Generator start(6);
     GridCrf<double, Pointwise> crf({Conv2d<double>(1, 2, 1, start)}, 2, {.inference = {method, 5, 0}});
     Adam<double> adam(parameters<double>(crf), {.rate = 0.1});
@@ -221,6 +223,41 @@ TEST_CASE("grid CRF: learns, end to end, that neighbours agree") {
     }
     CHECK(2 * wrong < wrong_alone);
   }
+}
+
+TEST_CASE("grid CRF: with contrast it learns that labels change where colours do") {
+  // Two areas side by side, of other labels and colours; the colour alone says nothing of the label.
+  Generator g(7);
+  const std::int64_t images = 16, side = 6;
+  IndexTensor truth = empty_tensor<std::int64_t>({images, side, side});
+  Tensor<double> x = g.normal<double>({images, 2, side, side});
+  for (std::size_t b = 0; b < 16; ++b) {
+    const std::int64_t border = 1 + g.integer(5), left = g.integer(2), light = g.integer(2);
+    for (std::size_t i = 0; i < 6; ++i)
+      for (std::size_t j = 0; j < 6; ++j) {
+        const bool first = static_cast<std::int64_t>(j) < border;
+        truth(b, i, j) = first ? left : 1 - left;
+        x(b, 0, i, j) += static_cast<double>(truth(b, i, j)) - 0.5;
+        x(b, 1, i, j) = first == (light == 1) ? 3 : 0;
+      }
+  }
+  const auto wrong = [&](bool contrast) {
+    Generator start(6);
+    GridCrf<double, Pointwise> crf({Conv2d<double>(2, 2, 1, start)}, 2,
+                                   {.inference = {GridMethod::belief_propagation, 6, 0}, .contrast = contrast});
+    Adam<double> adam(parameters<double>(crf), {.rate = 0.1});
+    for (int step = 0; step < 80; ++step) {
+      adam.zero_gradients();
+      crf.loss(Var<double>(x), Indices(truth)).backward();
+      adam.step();
+    }
+    const auto log_q = crf.log_marginals(Var<double>(x));
+    int count = 0;
+    for (std::int64_t i = 0; i < images * side * side; ++i)
+      count += (log_q.data()[2 * i + 1] > log_q.data()[2 * i]) != (truth.data()[i] == 1);
+    return count;
+  };
+  CHECK(2 * wrong(true) < wrong(false));
 }
 
 TEST_CASE("grid CRF: bad input is refused") {

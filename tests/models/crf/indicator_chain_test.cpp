@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <random>
 
 #include <doctest/doctest.h>
@@ -151,6 +152,62 @@ TEST_CASE("IndicatorChain: batches cover the data; the gradient adds to others a
   for (std::size_t k = 0; k < p.w.size(); ++k) CHECK(gradients[0][k] == doctest::Approx(w.gradient()(k) - 2 * p.w[k]));
 }
 
+TEST_CASE("IndicatorChain: every loss is the sum of those of each sequence alone, whatever its batch pads") {
+  const Problem p;
+  const auto features = std::make_shared<const IndicatorFeatures>(p.features);
+  const IndicatorChain<double> all(p.data, features);
+  for (const LossKind kind : {LossKind::likelihood, LossKind::pseudo_likelihood, LossKind::piecewise,
+                              LossKind::univariate_log, LossKind::univariate_quadratic, LossKind::clique_log,
+                              LossKind::clique_quadratic, LossKind::max_margin, LossKind::perceptron}) {
+    INFO("loss " << static_cast<int>(kind));
+    Var<double> w = p.weights<double>(), alone = p.weights<double>();
+    const Var<double> loss = all.loss(w, {kind});
+    loss.backward();
+    Var<double> total(0.0);
+    for (std::int64_t s = 0; s < p.data.sequences(); ++s) {
+      const Var<double> own =
+          IndicatorChain<double>(select(p.data, std::vector<std::int64_t>{s}), features).loss(alone, {kind});
+      if (p.data.offsets[static_cast<std::size_t>(s)] == p.data.offsets[static_cast<std::size_t>(s) + 1])
+        CHECK(own.item() == 0);
+      total += own;
+    }
+    total.backward();
+    CHECK(loss.item() > 0);
+    CHECK(loss.item() == doctest::Approx(total.item()).epsilon(1e-12));
+    for (std::size_t k = 0; k < p.w.size(); ++k)
+      CHECK(w.gradient()(k) == doctest::Approx(alone.gradient()(k)).epsilon(1e-10).scale(1));
+  }
+  CHECK(all.loss(p.weights<double>()).item() == doctest::Approx(-all.log_likelihood(p.weights<double>()).item()));
+  CHECK_THROWS_AS(select(p.data, std::vector<std::int64_t>{9}), IndexError);
+}
+
+TEST_CASE("IndicatorChain: max-margin and perceptron against enumeration") {
+  const Problem p;
+  const IndicatorChain<double> crf(p.data, p.features);
+  double hinge = 0, perceptron = 0;
+  for (std::size_t s = 0; s + 1 < p.data.offsets.size(); ++s) {
+    const std::vector<std::int32_t> truth(p.data.labels.begin() + p.data.offsets[s],
+                                          p.data.labels.begin() + p.data.offsets[s + 1]);
+    const double own = score(p.data, p.features, p.w, s, truth);
+    double best = own, best_with_cost = own;
+    for (int code = 0; code < static_cast<int>(std::lround(std::pow(3, truth.size()))); ++code) {
+      std::vector<std::int32_t> y(truth.size());
+      double wrong = 0;
+      for (std::size_t t = 0, c = static_cast<std::size_t>(code); t < y.size(); ++t, c /= 3) {
+        y[t] = static_cast<std::int32_t>(c % 3);
+        wrong += y[t] != truth[t];
+      }
+      const double value = score(p.data, p.features, p.w, s, y);
+      best = std::max(best, value);
+      best_with_cost = std::max(best_with_cost, value + 0.7 * wrong);
+    }
+    perceptron += best - own;
+    hinge += best_with_cost - own;
+  }
+  CHECK(crf.loss(p.weights<double>(), {LossKind::perceptron}).item() == doctest::Approx(perceptron).epsilon(1e-12));
+  CHECK(crf.loss(p.weights<double>(), {LossKind::max_margin, 0.7}).item() == doctest::Approx(hinge).epsilon(1e-12));
+}
+
 TEST_CASE("IndicatorChain: unknown labels can be decoded but not learned from; misuse") {
   Problem p;
   const auto labels = IndicatorChain<double>(p.data, p.features).decode(p.weights<double>());
@@ -158,6 +215,7 @@ TEST_CASE("IndicatorChain: unknown labels can be decoded but not learned from; m
   const IndicatorChain<double> crf(p.data, p.features);
   CHECK(crf.decode(p.weights<double>()) == labels);
   CHECK_THROWS_AS(crf.log_likelihood(p.weights<double>()), IndexError);
+  CHECK_THROWS_AS(crf.loss(p.weights<double>(), {LossKind::piecewise}), IndexError);
   CHECK_THROWS_AS(crf.potentials(Var<double>::zeros({3})), ShapeError);
   const SparseSequences none;
   const IndicatorChain<double> empty(none, p.features);

@@ -94,6 +94,8 @@ TEST_CASE("report: plots") {
   {
     const Environment path("PATH", folder.path().string());
     CHECK_FALSE(plot_svg(parabola()).has_value());
+    CHECK_FALSE(write_plot(folder.file("none.png"), parabola()));
+    CHECK_FALSE(std::filesystem::exists(folder.file("none.png")));
     const std::string html = Report("x").plot(parabola(), "two curves").html();
     CHECK(contains(html, "gnuplot is not installed"));
     CHECK(contains(html, "<td>falling</td><td class=\"number\">1</td><td class=\"number\">361</td>"));
@@ -107,6 +109,12 @@ TEST_CASE("report: plots") {
   CHECK(svg->starts_with("<svg"));
   for (const char* part : {"falling", "rising", "step", "loss", "plot_7", "currentColor"}) CHECK(contains(*svg, part));
   CHECK_FALSE(contains(*svg, "black"));
+  CHECK(write_plot(folder.file("plot.png"), parabola()));
+  const std::string png = folder.read("plot.png");
+  CHECK(count(png, {255, 255, 255}) > 960 * 400);
+  CHECK(count(png, {0x00, 0x83, 0xc9}) > 500);
+  CHECK(count(png, {0xd5, 0x5e, 0x00}) > 500);
+  CHECK_THROWS_AS(write_plot(folder.file("absent/plot.png"), parabola()), IoError);
 }
 
 TEST_SUITE("slow") {

@@ -210,6 +210,13 @@ TEST_CASE("trainer: follows the schedule, stops by criteria and by callbacks") {
   });
   CHECK(result.reason == "enough");
   CHECK(result.epochs == 2);
+  train_all({.epochs = 99}, &result, [](Trainer<float>& trainer, Net&) {
+    trainer.after_epoch([&](const EpochReport& r) {
+      if (r.epoch == 3) trainer.interrupt("Ctrl-C");
+    });
+  });
+  CHECK(result.reason == "Ctrl-C");
+  CHECK(result.epochs == 3);
 }
 
 TEST_CASE("trainer: keeps the best model; refuses a loss that is not finite and leaves the parameters") {
