@@ -114,7 +114,10 @@ class Options {
 template <class Body>
 int run_program(int argc, char** argv, Body&& body) {
   try {
-    return body(argc, argv);
+    const int code = body(argc, argv);
+    std::cout.flush();
+    if (!std::cout) throw std::runtime_error("standard output cannot be written");
+    return code;
   } catch (const Options::UsageError& e) {
     std::cerr << argv[0] << ": " << e.what() << '\n';
     return 2;

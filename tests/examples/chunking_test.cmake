@@ -90,6 +90,19 @@ expect("${err}" "model: ")
 run(1 ${lstm} --model bilstm --checkpoint saved --seed 2)
 expect("${err}" "the checkpoint of another training")
 
+# Empty sentences and single tokens, in both formats and by both models.
+file(WRITE "${FOLDER}/short.txt" "\n\nthe DT B-NP\ncat NN I-NP\n\n\n\nsat VBD B-VP\n\n\n")
+file(WRITE "${FOLDER}/one.txt" "\n\nsat VBD B-VP\n\n\n")
+run(0 --train short.txt --test one.txt --c2 0.01 --output labels.txt)
+file(READ "${FOLDER}/labels.txt" labels)
+expect_same("${labels}" "B-VP\n\n")
+run(0 --train short.txt --test one.txt --method sgd --loss max_margin --batch 1)
+expect("${out}" "\"item_accuracy\": 1,")
+run(0 --train short.txt --test one.txt --model bilstm --epochs 2 --hidden 4)
+file(WRITE "${FOLDER}/short_items" "\n\nB-NP\tw=a\n\n\n\nO\tw=b\n\n")
+run(0 --train short_items --test short_items --format items --c2 0.1)
+expect("${out}" "\"item_accuracy\": 1,")
+
 # CRFsuite's format
 file(WRITE "${FOLDER}/items" "A\tw=x:2\tb\nB\tw=y\n\nA\tw=x\n")
 run(0 --train items --test items --format items --c2 0.1 --model item_model)
@@ -131,6 +144,11 @@ expect("${err}" "broken-model: not a chain tagger")
 if(EXISTS /dev/full)
   run(1 --test test.txt --model model --output /dev/full)
   expect("${err}" "/dev/full: cannot be written")
+  execute_process(COMMAND sh -c "exec \"$0\" --test test.txt --model model >/dev/full" "${PROGRAM}"
+                  WORKING_DIRECTORY "${FOLDER}" RESULT_VARIABLE status ERROR_VARIABLE err)
+  if(NOT status EQUAL 1 OR NOT err MATCHES "standard output cannot be written")
+    message(FATAL_ERROR "standard output on a full disk: ${status}\n${err}")
+  endif()
 endif()
 execute_process(COMMAND sh -c "trap '' XFSZ; ulimit -f 1; exec \"$0\" --train train.txt --test test.txt --model small"
                 "${PROGRAM}" WORKING_DIRECTORY "${FOLDER}" RESULT_VARIABLE status ERROR_VARIABLE err OUTPUT_QUIET)
