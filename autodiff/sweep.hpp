@@ -11,18 +11,6 @@
 
 namespace tapestry::detail {
 
-/// out += x
-void accumulate(DType type, void* out, const void* x, std::int64_t n);
-StorageRef copy_storage(const Storage& storage);
-StorageRef zero_storage(std::size_t bytes);
-/// Turns the gradient of a node into an array, if it is one element that stands for all.
-void spread_uniform(DType type, std::int64_t n, StorageRef& gradient);
-/// Adds rows [rows, row elements] into a dense array.
-void scatter_rows(DType type, void* dense, const Shape& shape, const Indices& rows, const void* values);
-inline void scatter_rows(DType type, void* dense, const Shape& shape, const RowsPiece& piece) {
-  scatter_rows(type, dense, shape, piece.rows, piece.values->data);
-}
-
 struct SweepOptions {
   bool retain_graph = false;
   bool create_graph = false;

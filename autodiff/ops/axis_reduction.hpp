@@ -32,6 +32,19 @@ class AxisReduction : public Operation<T> {
     return axes;
   }
   const Shape& result() const { return result_; }
+  /// backward() by a kernel of the result's gradient, the input and the result.
+  template <class Kernel>
+  void backward_by(Kernel kernel, Backward<T>& c, std::int64_t grain) const {
+    const T* const g = c.gradient().data;
+    const T* const x = c.input(0).data;
+    const T* const y = c.output().data;
+    const Target<T> out = c.target(0);
+    const AxisView v = view(out.shape);
+    for_outer(v, grain, [&](std::size_t o, AxisView part) {
+      const std::size_t to = o * v.axis * v.inner, at = o * v.inner;
+      kernel(g + at, x + to, y + at, part, out.data + to, out.accumulate);
+    });
+  }
 
  private:
   std::string_view name_;

@@ -171,6 +171,7 @@ class Cholesky final : public Operation<T> {
   }
 };
 
+// Its gradient is s^-1: Giles 2008, "Collected matrix derivative results".
 template <class T>
 class LogDetSpd final : public Operation<T> {
   using typename Operation<T>::Shapes;

@@ -49,6 +49,7 @@ class SLogDet final : public Operation<T> {
     }
   }
 
+  // The gradient of log |det a| is a^-T: Giles 2008, "Collected matrix derivative results".
   void backward(Backward<T>& c) override {
     factors_.check("slogdet");
     const Target<T> out = c.target(0);

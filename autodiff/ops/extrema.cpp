@@ -31,15 +31,7 @@ class Extremum final : public AxisReduction<T> {
     });
   }
   void backward(Backward<T>& c) override {
-    const T* const g = c.gradient().data;
-    const T* const x = c.input(0).data;
-    const T* const y = c.output().data;
-    const Target<T> out = c.target(0);
-    const AxisView v = this->view(out.shape);
-    for_outer(v, grain, [&](std::size_t o, AxisView part) {
-      const std::size_t to = o * v.axis * v.inner, at = o * v.inner;
-      kernels<ReduceKernels<T>>().extremum_backward(g + at, x + to, y + at, part, out.data + to, out.accumulate);
-    });
+    this->backward_by(kernels<ReduceKernels<T>>().extremum_backward, c, grain);
   }
   void vjp(Vjp<T>& c) override { c.add(0, shared(this->kept(c.gradient(), c.shape(0)), c.input(0), c.output())); }
   std::vector<Var<T>> jvp(Jvp<T>& c) override {

@@ -192,6 +192,7 @@ class Inverse final : public Operation<T> {
     for_matrices(batch.count, n, [&](Int i) { factors.invert(i, c.output().data + i * n * n); });
   }
 
+  // -y^T g y^T: Giles 2008, "Collected matrix derivative results".
   void vjp(Vjp<T>& c) override {
     const Var<T> y = c.output();
     c.add(0, -matmul(matmul(y, c.gradient(), {.transpose_a = true}), y, {.transpose_b = true}));

@@ -84,4 +84,46 @@ TEST_CASE("derivatives: check_gradients passes right rules and names wrong ones"
   CHECK_NOTHROW(check_gradients([](const Vars& x) { return tanh(x[0] * x[1]) / x[1]; }, inputs, {.order = 2}));
   const Function<double> wrong = [](const Vars& x) { return square(x[0]).detach() + x[0]; };
   CHECK_THROWS_AS(check_gradients(wrong, inputs, {.name = "wrong"}), NumericalError);
+  // Right gradients of which the second derivative is zero.
+  const Function<double> frozen = [](const Vars& x) {
+    return with_gradient(exp(x[0]).detach(), x[0] * exp(x[0]).detach());
+  };
+  CHECK_NOTHROW(check_gradients(frozen, inputs));
+  CHECK_THROWS_WITH_AS(check_gradients(frozen, inputs, {.order = 2, .name = "frozen"}),
+                       doctest::Contains("frozen: reverse mode of order 2"), NumericalError);
+  // A right vjp beside a wrong jvp.
+  const CustomOperation<double, int> backwards{
+      .name = "backwards",
+      .forward = [](const TensorViews<double>& x, int&) { return std::vector<Tensor<double>>{2 * x[0]}; },
+      .vjp = [](const TensorViews<double>&, const TensorViews<double>&, const TensorViews<double>& g,
+                const int&) { return std::vector<Tensor<double>>{2 * g[0]}; },
+      .jvp = [](const Vars&, const Vars& tangents) { return Vars{-2.0 * tangents[0]}; }};
+  const Function<double> f = [&](const Vars& x) { return backwards({x[0]})[0]; };
+  CHECK_THROWS_WITH_AS(check_gradients(f, inputs, {.name = "backwards"}),
+                       doctest::Contains("backwards: forward mode of order 1"), NumericalError);
+  CHECK_NOTHROW(check_gradients(f, inputs, {.forward_mode = false}));
+}
+
+TEST_CASE("derivatives: a Jacobian is taken in the mode that needs fewer passes") {
+  int forward = 0, backward = 0;
+  const CustomOperation<double, int> counted{
+      .name = "counted",
+      .forward = [](const TensorViews<double>& x, int&) { return std::vector<Tensor<double>>{x[0]}; },
+      .vjp =
+          [&](const TensorViews<double>&, const TensorViews<double>&, const TensorViews<double>& g, const int&) {
+            ++backward;
+            return std::vector<Tensor<double>>{g[0]};
+          },
+      .jvp =
+          [&](const Vars&, const Vars& tangents) {
+            ++forward;
+            return Vars{tangents[0]};
+          }};
+  const V x(Tensor<double>{1, 2, 3, 4});
+  jacobian<double>([&](const V& v) { return slice(counted({v})[0], 0, {0, 3}); }, x);
+  CHECK(backward == 3);
+  CHECK(forward == 0);
+  jacobian<double>([&](const V& v) { return tile(counted({v})[0], {2}); }, x);
+  CHECK(backward == 3);
+  CHECK(forward == 4);
 }

@@ -22,6 +22,23 @@ TEST_CASE("pool: blocks are aligned and come back without a system call") {
   }
 }
 
+TEST_CASE("pool: an array of a power of two fills its block beside its header; others waste a quarter at most") {
+  const auto taken = [](std::size_t bytes) {
+    const auto before = memory_statistics().in_use;
+    void* const block = detail::pool_allocate(bytes);
+    const auto after = memory_statistics().in_use;
+    detail::pool_deallocate(block, bytes);
+    return after - before;
+  };
+  for (std::size_t bytes = 2048; bytes <= std::size_t{1} << 24; bytes *= 2) {
+    CHECK(taken(bytes + 64) == bytes + 64);
+    for (const std::size_t more : {bytes + 65, bytes + bytes / 3, 2 * bytes - 1}) {
+      CHECK(taken(more) >= more);
+      CHECK(taken(more) <= more + more / 4 + 64);
+    }
+  }
+}
+
 TEST_CASE("pool: statistics follow what is in use, its peak and the cache") {
   const auto before = memory_statistics();
   reset_peak_memory();

@@ -32,9 +32,7 @@ void check_close(const Var<T>& a, const Var<T>& b, double tolerance) {
 /// The gradients of <random seed, f(inputs)> as the fused backward gives them are those of the rule in operations, also
 /// where they are added to gradients that are there already.
 template <class F>
-void check_fused_backward(F f, const std::vector<Shape>& shapes, double tolerance = 1e-12) {
-  std::vector<Var<double>> x;
-  for (const Shape& shape : shapes) x.emplace_back(normal_values(shape, static_cast<unsigned>(7 + x.size())), true);
+void check_fused_backward_at(F f, const std::vector<Var<double>>& x, double tolerance) {
   const Var<double> y = f(x);
   const Var<double> seed(normal_values(y.shape(), 3));
   const auto rule = grad(y, x, seed, {.create_graph = true});
@@ -43,6 +41,13 @@ void check_fused_backward(F f, const std::vector<Shape>& shapes, double toleranc
   const Var<double> twice = f(x);
   const auto sum = grad(y + y + twice, x, seed);
   for (std::size_t i = 0; i < x.size(); ++i) check_close(sum[i], rule[i] * 3.0, 3 * tolerance);
+}
+/// The same at normally distributed values of these shapes.
+template <class F>
+void check_fused_backward(F f, const std::vector<Shape>& shapes, double tolerance = 1e-12) {
+  std::vector<Var<double>> x;
+  for (const Shape& shape : shapes) x.emplace_back(normal_values(shape, static_cast<unsigned>(7 + x.size())), true);
+  check_fused_backward_at(f, x, tolerance);
 }
 
 }  // namespace tapestry::testing

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <tapestry/autodiff/check_gradients.hpp>
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
@@ -12,6 +13,7 @@
 #include <tapestry/autodiff/ops/matrix_exp.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/ops/slicing.hpp>
 
 #include "compare.hpp"
 
@@ -60,6 +62,25 @@ TEST_CASE("eigh: values and whole eigenspaces have the right gradient where eige
       const double turn = (i == 2) == (j == 2) ? 0 : (g.data()[3 * i + j] + g.data()[3 * j + i]) / 2 / (2 - 5);
       CHECK(da.data()[3 * i + j] == doctest::Approx(2 * a.data()[3 * i + j] + turn).epsilon(1e-12));
     }
+}
+
+TEST_CASE("eigh: eigenvalues that differ by rounding alone count as one") {
+  int different = 0;
+  for (unsigned seed = 1; seed <= 10; ++seed) {
+    // A reflection of diag(1, 1, 3).
+    const V u(normal_values({3}, seed)), reflection = identity(3) - outer(u, u) * (2.0 / dot(u, u));
+    const V a = matmul(reflection * V(Tensor<double>{1, 1, 3}), reflection), g(normal_values({3, 3}, seed + 20));
+    const V values = eigh(a).values;
+    different += values.data()[0] != values.data()[1];
+    const V first(Tensor<double>{1, 1, 0});
+    CHECK_NOTHROW(check_gradients(
+        [&](const std::vector<V>& x) {
+          const V v = eigh(x[0] + transpose(x[0])).vectors;
+          return sum(g * matmul(v * first, v, {.transpose_b = true}));
+        },
+        {a}));
+  }
+  CHECK(different > 0);
 }
 
 TEST_CASE("svd: the parts multiply to the matrix") {

@@ -2,11 +2,12 @@
 
 #include <cmath>
 #include <limits>
-#include <random>
 
 #include <doctest/doctest.h>
 
 #include <tapestry/autodiff/autodiff.hpp>
+
+#include "autodiff/ops/compare.hpp"
 
 using namespace tapestry;
 
@@ -17,11 +18,7 @@ namespace {
 constexpr double inf = std::numeric_limits<double>::infinity();
 
 V random(const Shape& shape, unsigned seed, bool requires_grad = false) {
-  std::mt19937_64 bits(seed);
-  std::normal_distribution<double> normal;
-  Tensor<double> x = empty_tensor<double>(shape);
-  for (double& value : x) value = 3 * normal(bits);
-  return V(std::move(x), requires_grad);
+  return V(Tensor<double>(3 * testing::normal_values(shape, seed)), requires_grad);
 }
 
 bool finite(const V& x) {

@@ -85,11 +85,11 @@ TEST_CASE_TEMPLATE("program: elementwise functions with broadcasting, of one to 
     const Var<T> repeated = broadcast_to(row, full.shape()) * full;
     return std::vector<Var<T>>{sum(y * repeated), y, repeated, sum(y, {0})};
   };
-  for (const auto& [rows, columns] :
-       {std::pair<std::int64_t, std::int64_t>{1, 1}, {3, 1}, {1, 7}, {5, 13}, {40, 900}}) {
+  for (const auto& extents : {std::pair<std::int64_t, std::int64_t>{1, 1}, {3, 1}, {1, 7}, {5, 13}, {40, 900}}) {
+    const std::int64_t rows = extents.first, columns = extents.second;
     CAPTURE(rows);
     CAPTURE(columns);
-    const auto inputs = [&, rows = rows, columns = columns](std::uint64_t seed) {
+    const auto inputs = [&](std::uint64_t seed) {
       return std::vector<Var<T>>{leaf<T>({rows, columns}, seed), leaf<T>({columns}, seed + 1),
                                  leaf<T>({rows, 1}, seed + 2), leaf<T>({}, seed + 3),
                                  leaf<T>({rows, columns}, seed + 4)};

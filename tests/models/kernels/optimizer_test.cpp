@@ -117,7 +117,7 @@ TEST_CASE_TEMPLATE("optimizer kernels: LAMB's norms and directions", T, float, d
       double sums[2];
       UpdateTerms<T> terms{.gradient_limit = std::numeric_limits<T>::infinity()};
       isa.table->lamb_direction(p.data(), g.data(), state, direction.data(), length, terms,
-                                {T(0.9), T(0.99), T(0.1), T(0.01), T(1e-3), T(10), T(100), T(0.1)}, sums);
+                                {{T(0.9), T(0.99), T(0.1), T(0.01), T(1e-3)}, T(10), T(100), T(0.1)}, sums);
       double parameters = 0, directions = 0;
       for (std::size_t i = 0; i < length; ++i) {
         const double d = double(g[i]) / (std::fabs(double(g[i])) + 1e-3) + 0.1 * double(p[i]);
