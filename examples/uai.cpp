@@ -80,24 +80,37 @@ Answer solve_exactly(const DiscreteModel& model, const Evidence& evidence, const
 }
 
 /// About how many nanoseconds an iteration of a method takes on one core: so much for each entry of a table and
-/// variable of it, and for each state of each variable of each factor.
+/// variable of it, and for each state of each variable and of each factor's variables.
 double cost_of_iteration(const DiscreteModel& model, const std::string& method) {
-  double entries = 0, states = 0, visits = 0;
+  double entries = 0, states = 0, visits = 0, own = 0;
   for (std::size_t f = 0; f < model.scopes.size(); ++f) {
     const auto arity = static_cast<double>(model.scopes[f].size());
     entries += arity * static_cast<double>(model.tables[f].size());
     visits += arity * arity;
     for (const std::int64_t v : model.scopes[f]) states += static_cast<double>(model.cardinalities[v]);
   }
-  if (method == "gibbs") return 4 * states + 8 * visits;
+  for (const std::int64_t k : model.cardinalities) own += static_cast<double>(k);
+  if (method == "gibbs") return 4 * states + 8 * visits + 20 * own;
   if (method == "bp" || method == "trw") return 10 * entries + 60 * states;
-  return 25 * entries + 250 * states;
+  return 25 * entries + 250 * states + 50 * own;
+}
+
+/// Bytes for the tables of a cluster of generalized mean field: few enough to pass them in every iteration, enough for
+/// each variable by itself with its part of each factor.
+double cluster_memory(const DiscreteModel& model, double limit) {
+  constexpr double usual = 4e6, numbers = 8;  // numbers besides factors' that a state may need
+  std::vector<double> factors(model.cardinalities.size(), 0);
+  for (const auto& scope : model.scopes)
+    for (const std::int64_t v : scope) ++factors[static_cast<std::size_t>(v)];
+  double least = 0;
+  for (std::size_t v = 0; v < factors.size(); ++v)
+    least = std::max(least, 8 * static_cast<double>(model.cardinalities[v] + 1) * (2 * factors[v] + numbers));
+  return std::max(least, std::min(limit, usual));
 }
 
 InferenceResult<double> approximate(const FactorGraph<double>& graph, const DiscreteModel& model,
                                     const Settings& settings) {
-  constexpr double nanoseconds = 4e9;      // large models make fewer iterations
-  constexpr double largest_cluster = 4e6;  // bytes, passed in every iteration
+  constexpr double nanoseconds = 4e9;  // large models make fewer iterations
   const NoGradients none;
   const auto& method = settings.method;
   const auto iterations = [&](double usual) {
@@ -118,7 +131,7 @@ InferenceResult<double> approximate(const FactorGraph<double>& graph, const Disc
     return infer(graph, StructuredMeanField{.iterations = iterations(500), .seed = settings.seed});
   if (method == "gmf")
     return infer(graph, GeneralizedMeanField{.iterations = iterations(500),
-                                             .memory_limit = std::min(settings.memory, largest_cluster),
+                                             .memory_limit = cluster_memory(model, settings.memory),
                                              .seed = settings.seed});
   const std::int64_t sweeps = iterations(5000);
   return infer(graph, Gibbs{.iterations = sweeps, .burn_in = (sweeps + 9) / 10, .seed = settings.seed});
@@ -174,7 +187,7 @@ void print(const Answer& answer, const DiscreteModel& model, const Settings& set
     std::cout << format_uai_mar(answer.marginals);
     return;
   }
-  if (answer.assignment.empty()) throw Error("uai: no possible assignment was found");
+  if (answer.assignment.empty() && model.variables() > 0) throw Error("uai: no possible assignment was found");
   const double score = log_score(model, answer.assignment);
   std::cerr << "log10 of the assignment's score " << std::setprecision(8) << score / std::log(10.0) << '\n';
   std::cout << format_uai_map(answer.assignment);
