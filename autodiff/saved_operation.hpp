@@ -4,6 +4,8 @@
 #include <concepts>
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -11,6 +13,8 @@
 
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/operation.hpp>
+#include <tapestry/autodiff/random.hpp>
+#include <tapestry/autodiff/storage.hpp>
 #include <tapestry/autodiff/tensor.hpp>
 
 namespace tapestry {
@@ -26,9 +30,14 @@ class Attributes {
 
   bool reading() const noexcept { return reading_; }
   const std::string& bytes() const noexcept { return bytes_; }
-  /// Whether there are indices among them, which may change.
-  bool has_indices() const noexcept { return has_indices_; }
   bool at_end() const noexcept { return at_ == bytes_.size(); }
+  /// For another operation of the same program, with which handles may be shared.
+  Attributes next();
+  Attributes next(std::string bytes);
+
+  /// Arrays among them that change: those that the operation reads, and those that its forward() writes.
+  const std::vector<const void*>& arrays_read() const noexcept { return read_; }
+  const std::vector<const void*>& arrays_written() const noexcept { return written_; }
 
   template <class X>
   requires(std::is_enum_v<X> || std::is_integral_v<X>) void operator()(X& x) {
@@ -54,7 +63,23 @@ class Attributes {
   }
   void operator()(std::string& text);
   void operator()(Shape& shape);
+  void operator()(Generator& generator);
+  /// Operations that hold the same handle do so again after reading.
   void operator()(Indices& indices);
+  /// Indices that another operation may compute: each evaluation must check them.
+  void computed(Indices& indices);
+  /// Indices that the operation computes, for its derivatives.
+  void state(Indices& indices);
+  /// The same for memory of any kind, which `bytes` tells the size of.
+  void computed(detail::StorageRef& memory);
+  void state(detail::StorageRef& memory);
+  template <class X>
+  void operator()(std::optional<X>& value) {
+    bool there = value.has_value();
+    (*this)(there);
+    if (reading_ && there) value.emplace();
+    if (there) (*this)(*value);
+  }
   template <class X>
   void operator()(std::vector<X>& values) {
     auto count = static_cast<std::int64_t>(values.size());
@@ -76,17 +101,28 @@ class Attributes {
   }
 
  private:
+  enum class Use { given, computed, state };
+  struct Handles;
+  Handles& handles();
+  void exchange(Indices& indices, Use use);
+  void exchange(detail::StorageRef& memory, Use use);
+  void note(const void* array, Use use);
+
   std::string bytes_;
   std::size_t at_ = 0;
-  bool reading_ = false, has_indices_ = false;
+  bool reading_ = false;
+  std::vector<const void*> read_, written_;
+  std::shared_ptr<Handles> handles_;
 };
 
-/// An operation that captured programs can save derives from this, too, has a constructor from Attributes, and is made
-/// known by register_operation().
+/// An operation that captured programs can save derives from this, too, can be made from Attributes (with the name that
+/// it was registered by, or without anything), and is made known by register_operation().
 class SavedOperation {
  public:
   virtual ~SavedOperation() = default;
   virtual void attributes(Attributes& a) = 0;
+  /// Whether inputs of these shapes go with attributes that come from a file. Is asked once, before shape().
+  virtual bool suits(const detail::Shapes&) { return true; }
 };
 
 namespace detail {
@@ -99,23 +135,66 @@ const OperationFactory* find_operation(std::string_view name, DType type);
 /// The library's own, by family.
 void register_shaping();
 void register_reductions();
+void register_extrema();
+void register_norm();
+void register_cumulative();
 void register_softmax();
 void register_products();
 void register_linear();
 void register_views();
 void register_joining();
+void register_indexing();
+void register_indexing_along();
+void register_sorting();
+void register_masking();
 void register_cross_entropy();
+void register_elementwise_losses();
+void register_convolution();
+void register_pooling();
+void register_normalization();
+void register_dropout();
+void register_lstm();
+void register_gru();
+void register_sparse();
+void register_solvers();
+void register_determinant();
+void register_cholesky();
+void register_matrix_exp();
+void register_decomposition();
+void register_matrix_parts();
 
 }  // namespace detail
 
 /// Makes an operation known to load_program() by the name that it gives itself. Op is Operation<T> and SavedOperation,
-/// and is made by Op(Attributes&), for float and double each. @throws Error where the name is taken
+/// for float and double each, and is made by Op(Attributes&, name), Op(Attributes&), or Op() and its attributes().
+/// @throws Error where the name is taken
 template <class Op>
 void register_operation(std::string_view name) {
   constexpr bool single = std::is_base_of_v<Operation<float>, Op>;
   static_assert(single || std::is_base_of_v<Operation<double>, Op>);
   detail::add_operation(name, single ? detail::DType::float32 : detail::DType::float64,
-                        [](Attributes& a) -> detail::OperationBase* { return new Op(a); });
+                        [own = std::string(name)](Attributes& a) -> detail::OperationBase* {
+                          if constexpr (std::is_constructible_v<Op, Attributes&, std::string_view>) {
+                            return new Op(a, own);
+                          } else if constexpr (std::is_constructible_v<Op, Attributes&>) {
+                            return new Op(a);
+                          } else {
+                            auto made = std::make_unique<Op>();
+                            made->attributes(a);
+                            return made.release();
+                          }
+                        });
 }
+
+namespace detail {
+
+/// An operation template for both types, under each of these names.
+template <template <class> class Op, class... Names>
+void register_operations(const Names&... names) {
+  (register_operation<Op<float>>(names), ...);
+  (register_operation<Op<double>>(names), ...);
+}
+
+}  // namespace detail
 
 }  // namespace tapestry

@@ -7,15 +7,26 @@
 #include <tapestry/autodiff/ops/axis_split.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/ops/slicing.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry::detail {
 
 /// Base of reductions over axes that lie side by side, [begin, end).
 template <class T>
-class AxisReduction : public Operation<T> {
+class AxisReduction : public Operation<T>, public SavedOperation {
  public:
   AxisReduction(std::string_view name, int begin, int end, const Shape& result)
       : name_(name), begin_(begin), end_(end), result_(result) {}
+  AxisReduction(Attributes& a, std::string_view name) : name_(name) { AxisReduction::attributes(a); }
+  void attributes(Attributes& a) final {
+    a(begin_), a(end_), a(result_);
+    Attributes::require(begin_ >= 0 && begin_ <= end_);
+  }
+  bool suits(const detail::Shapes& in) override {
+    if (end_ > in[0].rank()) return false;
+    const AxisView v = view(in[0]);
+    return static_cast<std::int64_t>(v.outer * v.inner) == result_.elements();
+  }
   std::string_view name() const override { return name_; }
   Shape shape(const detail::Shapes&, int) const override { return result_; }
 
@@ -48,7 +59,7 @@ class AxisReduction : public Operation<T> {
 
  private:
   std::string_view name_;
-  int begin_, end_;
+  int begin_ = 0, end_ = 0;
   Shape result_;
 };
 

@@ -1,6 +1,7 @@
 #include <tapestry/autodiff/ops/binary_operation.hpp>
 
 #include <algorithm>
+#include <vector>
 
 #include <tapestry/autodiff/elementwise_form.hpp>
 #include <tapestry/autodiff/ops/broadcast_plan.hpp>
@@ -134,6 +135,26 @@ OperationBase* make_binary(const BinaryRule<T>& rule) {
   return new BinaryOperation<T>(rule);
 }
 
+template <class T>
+OperationBase* binary_of_kernel(Binary kernel) {
+  static const std::vector<BinaryRule<T>>& rules = *[] {
+    auto* all = new std::vector<BinaryRule<T>>;
+    for (int i = 0; i < static_cast<int>(Binary::count); ++i) {
+      const auto f = static_cast<Binary>(i);
+      all->push_back({"binary", f,
+                      (backward_reads_inputs(f) ? Needs::all_inputs : Needs::nothing) |
+                          (backward_reads_output(f) ? Needs::output : Needs::nothing),
+                      Linearity::general, [](Vjp<T>&) {
+                        fail<GraphError>("program", "what is loaded has no derivatives of its gradient");
+                      }});
+    }
+    return all;
+  }();
+  return make_binary(rules[static_cast<std::size_t>(kernel)]);
+}
+
+template OperationBase* binary_of_kernel<float>(Binary);
+template OperationBase* binary_of_kernel<double>(Binary);
 template OperationBase* make_binary(const BinaryRule<float>&);
 template OperationBase* make_binary(const BinaryRule<double>&);
 

@@ -19,6 +19,10 @@ struct BinaryRule {
 template <class T>
 OperationBase* make_binary(const BinaryRule<T>& rule);
 
+/// The operation of a kernel, for programs that come from a file: it has no vjp().
+template <class T>
+OperationBase* binary_of_kernel(Binary kernel);
+
 /// Records the operation of a rule.
 template <const auto& rule, class T>
 Var<T> binary(const Var<T>& a, const Var<T>& b) {

@@ -15,6 +15,7 @@
 #include <tapestry/autodiff/ops/matrix_parts.hpp>
 #include <tapestry/autodiff/ops/solve.hpp>
 #include <tapestry/autodiff/ops/triangular_inverse.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace {
@@ -136,10 +137,11 @@ void cholesky_backward(Int n, const T* l, const T* g, T* out, bool accumulate) {
 }
 
 template <class T>
-class Cholesky final : public Operation<T> {
+class Cholesky final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
+  void attributes(Attributes&) override {}
   std::string_view name() const override { return "cholesky"; }
   Shape shape(const Shapes& in, int) const override {
     square_batch("cholesky", in[0]);
@@ -173,10 +175,11 @@ class Cholesky final : public Operation<T> {
 
 // Its gradient is s^-1: Giles 2008, "Collected matrix derivative results".
 template <class T>
-class LogDetSpd final : public Operation<T> {
+class LogDetSpd final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
+  void attributes(Attributes&) override {}
   std::string_view name() const override { return "logdet_spd"; }
   Shape shape(const Shapes& in, int) const override {
     square_batch("logdet_spd", in[0]);
@@ -223,6 +226,11 @@ class LogDetSpd final : public Operation<T> {
 };
 
 }  // namespace
+
+void detail::register_cholesky() {
+  register_operations<Cholesky>("cholesky");
+  register_operations<LogDetSpd>("logdet_spd");
+}
 
 template <class T>
 Var<T> cholesky(const Var<T>& s) {

@@ -8,6 +8,7 @@
 #include <tapestry/autodiff/ops/convolution_products.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace {
@@ -21,8 +22,33 @@ enum class Role { x, w, y };
 
 struct Plan {
   Geometry geometry;
-  int axes;  // of the image: 1 or 2
+  int axes = 1;  // of the image: 1 or 2
 
+  void exchange(Attributes& a) {
+    Geometry& g = geometry;
+    a(axes), a(g.batch), a(g.channels), a(g.height), a(g.width), a(g.outputs), a(g.kernel_height), a(g.kernel_width);
+    a(g.y_height), a(g.y_width), a(g.stride_height), a(g.stride_width), a(g.padding_height), a(g.padding_width);
+    a(g.dilation_height), a(g.dilation_width), a(g.groups);
+  }
+  // What a file says.
+  bool consistent() const {
+    const Geometry& g = geometry;
+    constexpr Int most = Int{1} << 30;
+    for (const Int extent :
+         {g.batch, g.channels, g.height, g.width, g.outputs, g.y_height, g.y_width, g.padding_height, g.padding_width})
+      if (extent < 0 || extent > most) return false;
+    for (const Int extent : {g.kernel_height, g.kernel_width, g.stride_height, g.stride_width, g.dilation_height,
+                             g.dilation_width, g.groups})
+      if (extent < 1 || extent > most) return false;
+    const auto windows = [](Int size, Int padding, Int kernel, Int dilation, Int stride) {
+      const Int room = size + 2 * padding - dilation * (kernel - 1) - 1;
+      return room < 0 ? -1 : room / stride + 1;
+    };
+    if (axes != 2 && (axes != 1 || g.height != 1 || g.kernel_height != 1 || g.y_height != 1)) return false;
+    return g.channels % g.groups == 0 && g.outputs % g.groups == 0 &&
+           g.y_height == windows(g.height, g.padding_height, g.kernel_height, g.dilation_height, g.stride_height) &&
+           g.y_width == windows(g.width, g.padding_width, g.kernel_width, g.dilation_width, g.stride_width);
+  }
   Shape shape(Role role) const {
     const Geometry& g = geometry;
     switch (role) {
@@ -53,11 +79,21 @@ Role second_of(Role result) {
 }
 
 template <class T>
-class Convolution final : public Operation<T> {
+class Convolution final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
   Convolution(const Plan& plan, Role result) : plan_(plan), result_(result) {}
+  explicit Convolution(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override {
+    a(result_), plan_.exchange(a);
+    Attributes::require(result_ >= Role::x && result_ <= Role::y && plan_.consistent());
+  }
+  bool suits(const Shapes& in) override {
+    const bool fits = in.size() >= 2 && in.size() <= 3 && in[0] == plan_.shape(first_of(result_)) &&
+                      in[1] == plan_.shape(second_of(result_));
+    return fits && (in.size() == 2 || (result_ != Role::w && in[2] == Shape{plan_.shape(result_)[1]}));
+  }
 
   std::string_view name() const override { return plan_.name(result_); }
   Shape shape(const Shapes&, int) const override { return plan_.shape(result_); }
@@ -131,8 +167,8 @@ class Convolution final : public Operation<T> {
     table.sum(rows.data(), {1, batch, channels}, to.data, to.accumulate);
   }
 
-  Plan plan_;
-  Role result_;
+  Plan plan_{};
+  Role result_ = Role::y;
 };
 
 struct Settings {
@@ -235,6 +271,11 @@ Var<T> with_bias(const Plan& p, Role result, const Var<T>& x, const Var<T>& weig
 }
 
 }  // namespace
+
+void detail::register_convolution() {
+  register_operations<Convolution>("conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "conv_weight1d",
+                                   "conv_weight2d");
+}
 
 #define TAPESTRY_CONVOLUTION(function, Options, make_plan, role)                                         \
   template <class T>                                                                                     \

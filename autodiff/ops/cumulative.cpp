@@ -8,6 +8,7 @@
 #include <tapestry/autodiff/ops/axis_reduction.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/softmax.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace detail {
@@ -28,9 +29,14 @@ Var<T> moved(const Var<T>& x, int axis, bool up, T fill) {
 
 // Base of operations along an axis that keep the shape.
 template <class T>
-class Scan : public Operation<T> {
+class Scan : public Operation<T>, public SavedOperation {
  public:
   Scan(std::string_view name, int axis) : name_(name), axis_(axis) {}
+  void attributes(Attributes& a) override {
+    a(axis_);
+    Attributes::require(axis_ >= 0);
+  }
+  bool suits(const detail::Shapes& in) override { return axis_ < in[0].rank(); }
   std::string_view name() const override { return name_; }
   Shape shape(const detail::Shapes& in, int) const override { return in[0]; }
 
@@ -50,7 +56,8 @@ class Scan : public Operation<T> {
 template <class T>
 class CumulativeSum final : public Scan<T> {
  public:
-  CumulativeSum(int axis, bool reverse) : Scan<T>("cumsum", axis), reverse_(reverse) {}
+  explicit CumulativeSum(int axis = 0, bool reverse = false) : Scan<T>("cumsum", axis), reverse_(reverse) {}
+  void attributes(Attributes& a) override { Scan<T>::attributes(a), a(reverse_); }
   std::uint32_t needs() const override { return Needs::nothing; }
   Linearity linearity() const override { return Linearity::linear; }
   void forward(Forward<T>& c) override {
@@ -67,7 +74,7 @@ class CumulativeSum final : public Scan<T> {
 template <class T>
 class CumulativeProduct final : public Scan<T> {
  public:
-  explicit CumulativeProduct(int axis) : Scan<T>("cumprod", axis) {}
+  explicit CumulativeProduct(int axis = 0) : Scan<T>("cumprod", axis) {}
   void forward(Forward<T>& c) override {
     this->for_parts(c.output().shape, [&](std::size_t at, AxisView part) {
       kernels<ReduceKernels<T>>().cumprod(c.input(0).data + at, part, c.output().data + at);
@@ -92,7 +99,7 @@ class CumulativeProduct final : public Scan<T> {
 template <class T>
 class LogCumulativeSumExp final : public Scan<T> {
  public:
-  explicit LogCumulativeSumExp(int axis) : Scan<T>("logcumsumexp", axis) {}
+  explicit LogCumulativeSumExp(int axis = 0) : Scan<T>("logcumsumexp", axis) {}
   void forward(Forward<T>& c) override {
     this->for_parts(c.output().shape, [&](std::size_t at, AxisView part) {
       kernels<ReduceKernels<T>>().logcumsumexp(c.input(0).data + at, part, c.output().data + at);
@@ -118,7 +125,10 @@ class LogCumulativeSumExp final : public Scan<T> {
 template <class T>
 class LinearRecurrence final : public Scan<T> {
  public:
-  LinearRecurrence(int axis, bool reverse) : Scan<T>("linear_recurrence", axis), reverse_(reverse) {}
+  explicit LinearRecurrence(int axis = 0, bool reverse = false)
+      : Scan<T>("linear_recurrence", axis), reverse_(reverse) {}
+  void attributes(Attributes& a) override { Scan<T>::attributes(a), a(reverse_); }
+  bool suits(const detail::Shapes& in) override { return in.size() == 2 && in[0] == in[1] && Scan<T>::suits(in); }
   std::uint32_t needs() const override { return Needs::input(0) | Needs::output; }
   void forward(Forward<T>& c) override {
     const auto y = c.output();
@@ -209,6 +219,15 @@ class Product final : public AxisReduction<T> {
 };
 
 }  // namespace
+
+void register_cumulative() {
+  register_operations<CumulativeSum>("cumsum");
+  register_operations<CumulativeProduct>("cumprod");
+  register_operations<LogCumulativeSumExp>("logcumsumexp");
+  register_operations<LinearRecurrence>("linear_recurrence");
+  register_operations<Product>("prod");
+}
+
 }  // namespace detail
 
 template <class T>

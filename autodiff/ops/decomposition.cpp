@@ -8,9 +8,12 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
+#include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/ops/matmul.hpp>
 #include <tapestry/autodiff/ops/matrix_parts.hpp>
+#include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/solve.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace {
@@ -32,32 +35,20 @@ Shape with_last(const Shape& shape, std::initializer_list<Int> last) {
 // 1 / (x_j - x_i) at (i, j), and 0 where these coincide. A difference within the tolerance counts as none.
 template <class T>
 Var<T> inverse_differences(const Var<T>& x) {
-  const Int n = x.shape().back();
-  const Int count = n == 0 ? 0 : x.size() / n;
-  Shape shape = x.shape();
-  shape.push_back(n);
-  Tensor<T> equal = empty_tensor<T>(shape), different = empty_tensor<T>(shape);
-  for (Int b = 0; b < count; ++b) {
-    const T* values = x.data() + b * n;
-    T largest = 0;
-    for (Int i = 0; i < n; ++i) largest = std::max(largest, std::abs(values[i]));
-    const T tolerance = static_cast<T>(n) * std::numeric_limits<T>::epsilon() * largest;
-    for (Int i = 0; i < n; ++i)
-      for (Int j = 0; j < n; ++j) {
-        const bool same = i == j || std::abs(values[j] - values[i]) <= tolerance;
-        equal.data()[(b * n + i) * n + j] = same ? T(1) : T(0);
-        different.data()[(b * n + i) * n + j] = same ? T(0) : T(1);
-      }
-  }
-  const Var<T> keep(std::move(different));
-  return keep / ((as_row(x) - as_column(x)) * keep + Var<T>(std::move(equal)));
+  const Var<T> difference = as_row(x) - as_column(x);
+  if (x.size() == 0) return difference;
+  const T tolerance = static_cast<T>(x.shape().back()) * std::numeric_limits<T>::epsilon();
+  const Var<T> largest = max(abs(x.detach()), {-1}, true);
+  const Var<T> same = less_equal(abs(difference.detach()), as_column(largest) * tolerance), different = T(1) - same;
+  return different / (difference * different + same);
 }
 
 template <class T>
-class Eigh final : public Operation<T> {
+class Eigh final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
+  void attributes(Attributes&) override {}
   std::string_view name() const override { return "eigh"; }
   int outputs() const override { return 2; }
   Shape shape(const Shapes& in, int output) const override {
@@ -102,10 +93,11 @@ class Eigh final : public Operation<T> {
 };
 
 template <class T>
-class SvdOperation final : public Operation<T> {
+class SvdOperation final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
+  void attributes(Attributes&) override {}
   std::string_view name() const override { return "svd"; }
   int outputs() const override { return 3; }
   Shape shape(const Shapes& in, int output) const override {
@@ -165,10 +157,12 @@ class SvdOperation final : public Operation<T> {
 
 // For m >= n.
 template <class T>
-class QrOperation final : public Operation<T> {
+class QrOperation final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
+  void attributes(Attributes&) override {}
+  bool suits(const Shapes& in) override { return in[0].rank() >= 2 && in[0][in[0].rank() - 2] >= in[0].back(); }
   std::string_view name() const override { return "qr"; }
   int outputs() const override { return 2; }
   Shape shape(const Shapes& in, int output) const override {
@@ -212,6 +206,12 @@ class QrOperation final : public Operation<T> {
 };
 
 }  // namespace
+
+void detail::register_decomposition() {
+  register_operations<Eigh>("eigh");
+  register_operations<SvdOperation>("svd");
+  register_operations<QrOperation>("qr");
+}
 
 template <class T>
 Eigen<T> eigh(const Var<T>& a) {

@@ -8,6 +8,7 @@
 #include <tapestry/autodiff/kernels/dropout.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/random.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 #include <tapestry/autodiff/storage.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
@@ -37,11 +38,14 @@ void select(const Mask& mask, T scale, const T* x, T* out, bool accumulate) {
 
 /// The derivative of a dropout, which is its own transpose.
 template <class T>
-class SelectKept final : public Operation<T> {
+class SelectKept final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
   SelectKept(Mask mask, T scale) : mask_(std::move(mask)), scale_(scale) {}
+  explicit SelectKept(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { a.computed(mask_), a(scale_); }
+  bool suits(const Shapes& in) override { return static_cast<Int>(mask_->bytes) == in[0].elements(); }
   std::string_view name() const override { return "dropout_gradient"; }
   Shape shape(const Shapes& in, int) const override { return in[0]; }
   std::uint32_t needs() const override { return Needs::nothing; }
@@ -55,19 +59,25 @@ class SelectKept final : public Operation<T> {
 
  private:
   Mask mask_;
-  T scale_;
+  T scale_ = 1;
 };
 
 template <class T>
-class Dropout final : public Operation<T> {
+class Dropout final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
   Dropout(double p, Generator generator, Int n)
-      : p_(p),
-        scale_(p < 1 ? static_cast<T>(1 / (1 - p)) : T(0)),
-        generator_(generator),
-        mask_(detail::new_storage(static_cast<std::size_t>(n))) {}
+      : p_(p), scale_(scale(p)), generator_(generator), mask_(detail::new_storage(static_cast<std::size_t>(n))) {}
+  explicit Dropout(Attributes& a) : generator_(0) {
+    attributes(a);
+    scale_ = scale(p_);
+  }
+  void attributes(Attributes& a) override {
+    a(p_), a(generator_), a.state(mask_);
+    Attributes::require(p_ >= 0 && p_ <= 1);
+  }
+  bool suits(const Shapes& in) override { return static_cast<Int>(mask_->bytes) == in[0].elements(); }
   std::string_view name() const override { return "dropout"; }
   Shape shape(const Shapes& in, int) const override { return in[0]; }
   std::uint32_t needs() const override { return Needs::nothing; }
@@ -100,15 +110,21 @@ class Dropout final : public Operation<T> {
   std::vector<Var<T>> jvp(Jvp<T>& c) override { return {kept(c.tangent(0))}; }
 
  private:
+  static T scale(double p) { return p < 1 ? static_cast<T>(1 / (1 - p)) : T(0); }
   Var<T> kept(const Var<T>& x) const { return record(std::make_unique<SelectKept<T>>(mask_, scale_), x); }
 
-  double p_;
-  T scale_;
+  double p_ = 0;
+  T scale_ = 1;
   Generator generator_;
   Mask mask_;
 };
 
 }  // namespace
+
+void detail::register_dropout() {
+  register_operations<SelectKept>("dropout_gradient");
+  register_operations<Dropout>("dropout");
+}
 
 template <class T>
 Var<T> dropout(const Var<T>& x, double p, Generator& generator) {

@@ -9,6 +9,7 @@
 #include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/ops/special.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace {
@@ -22,12 +23,19 @@ constexpr Int chunk_elements = 16384;
 
 /// A loss of each element and its target, with their sum or mean in the same pass.
 template <class T>
-class ElementwiseLoss final : public Operation<T> {
+class ElementwiseLoss final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
   ElementwiseLoss(std::string_view name, PairLoss loss, T parameter, Reduction reduction)
       : name_(name), loss_(loss), parameter_(parameter), reduction_(reduction) {}
+  ElementwiseLoss(Attributes& a, std::string_view name) : name_(name) { attributes(a); }
+  void attributes(Attributes& a) override {
+    a(loss_), a(parameter_), a(reduction_);
+    Attributes::require(loss_ >= PairLoss{} && loss_ < PairLoss::count && reduction_ >= Reduction::none &&
+                        reduction_ <= Reduction::sum);
+  }
+  bool suits(const Shapes& in) override { return in.size() == 2 && in[0] == in[1]; }
   std::string_view name() const override { return name_; }
   Shape shape(const Shapes& in, int) const override { return detail::reduced_shape(name_, in[0], reduction_); }
   std::uint32_t needs() const override { return Needs::all_inputs; }
@@ -99,9 +107,9 @@ class ElementwiseLoss final : public Operation<T> {
   }
 
   std::string_view name_;
-  PairLoss loss_;
-  T parameter_;
-  Reduction reduction_;
+  PairLoss loss_{};
+  T parameter_ = 0;
+  Reduction reduction_{};
 };
 
 template <class T>
@@ -113,6 +121,11 @@ Var<T> pair_loss(std::string_view name, PairLoss loss, const Var<T>& x, const Va
 }
 
 }  // namespace
+
+void detail::register_elementwise_losses() {
+  register_operations<ElementwiseLoss>("binary_cross_entropy_with_logits", "squared_error", "absolute_error", "huber",
+                                       "hinge");
+}
 
 template <class T>
 Var<T> binary_cross_entropy_with_logits(const Var<T>& logits, const Var<T>& targets, Reduction reduction) {

@@ -4,6 +4,7 @@
 #include <tapestry/autodiff/ops/axis_reduction.hpp>
 #include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace detail {
@@ -17,6 +18,7 @@ class Extremum final : public AxisReduction<T> {
  public:
   Extremum(std::string_view name, int begin, int end, const Shape& result, bool largest)
       : AxisReduction<T>(name, begin, end, result), largest_(largest) {}
+  Extremum(Attributes& a, std::string_view name) : AxisReduction<T>(a, name), largest_(name == "max") {}
   Shape shape(const detail::Shapes& in, int) const override {
     if (in[0].elements() == 0 && this->result().elements() != 0)
       fail<ShapeError>(this->name(), "of no elements; shape ", in[0]);
@@ -47,6 +49,14 @@ class Extremum final : public AxisReduction<T> {
 
   bool largest_;
 };
+
+}  // namespace
+
+void register_extrema() {
+  register_operations<Extremum>("max", "min");
+}
+
+namespace {
 
 template <class T>
 IndexTensor argument(std::string_view name, const T* x, const Shape& shape, int begin, int end, const Shape& result,

@@ -25,6 +25,11 @@ class Gru final : public RecurrentOperation<T> {
   using Base::Base;
   std::string_view name() const override { return "gru"; }
   int outputs() const override { return 2; }
+  bool suits(const detail::Shapes& in) override {
+    if (in.size() != 6) return false;
+    this->set_layout(3, in[x_input], in[hidden_input], in[weight_input], in[weight_hidden]);
+    return in[bias_of_input] == Shape{3 * l_.hidden} && in[bias_of_hidden] == in[bias_of_input];
+  }
 
   void forward(Forward<T>& c) override {
     this->start(c, x_input, hidden_input, weight_input);
@@ -125,6 +130,10 @@ class Gru final : public RecurrentOperation<T> {
 };
 
 }  // namespace
+
+void detail::register_gru() {
+  register_operations<Gru>("gru");
+}
 
 template <class T>
 GruResult<T> gru(const Var<T>& x, const Var<T>& hidden, const Var<T>& weight_x, const Var<T>& weight_h,

@@ -8,6 +8,7 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/axis_split.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace detail {
@@ -77,10 +78,16 @@ template <class T>
 Var<T> scattered(std::string_view name, const Indices& indices, int axis, const Shape& shape, const Var<T>& values);
 
 template <class T>
-class Take final : public Operation<T> {
+class Take final : public Operation<T>, public SavedOperation {
  public:
   Take(std::string_view name, Indices indices, int axis, bool by_rows)
       : name_(name), indices_(std::move(indices)), axis_(axis), by_rows_(by_rows) {}
+  Take(Attributes& a, std::string_view name) : name_(name) { attributes(a); }
+  void attributes(Attributes& a) override {
+    a.computed(indices_), a(axis_), a(by_rows_);
+    Attributes::require(axis_ >= 0 && (!by_rows_ || axis_ == 0));
+  }
+  bool suits(const Shapes& in) override { return axis_ < in[0].rank(); }
   std::string_view name() const override { return name_; }
   Shape shape(const Shapes& in, int) const override { return taken_shape(in[0], indices_.shape(), axis_); }
   std::uint32_t needs() const override { return Needs::nothing; }
@@ -101,16 +108,21 @@ class Take final : public Operation<T> {
  private:
   std::string_view name_;
   Indices indices_;
-  int axis_;
-  bool by_rows_;
+  int axis_ = 0;
+  bool by_rows_ = false;
 };
 
 // The transpose of Take: sums of slices in an array of zeros.
 template <class T>
-class ScatterZeros final : public Operation<T> {
+class ScatterZeros final : public Operation<T>, public SavedOperation {
  public:
   ScatterZeros(std::string_view name, Indices indices, int axis, const Shape& target)
       : name_(name), indices_(std::move(indices)), axis_(axis), target_(target) {}
+  ScatterZeros(Attributes& a, std::string_view name) : name_(name) { attributes(a); }
+  void attributes(Attributes& a) override {
+    a.computed(indices_), a(axis_), a(target_);
+    Attributes::require(axis_ >= 0 && axis_ < target_.rank());
+  }
   std::string_view name() const override { return name_; }
   Shape shape(const Shapes& in, int) const override {
     const Shape expected = taken_shape(target_, indices_.shape(), axis_);
@@ -138,7 +150,7 @@ class ScatterZeros final : public Operation<T> {
  private:
   std::string_view name_;
   Indices indices_;
-  int axis_;
+  int axis_ = 0;
   Shape target_;
 };
 
@@ -148,6 +160,12 @@ Var<T> scattered(std::string_view name, const Indices& indices, int axis, const 
 }
 
 }  // namespace
+
+void register_indexing() {
+  register_operations<Take>("take", "index_select", "embedding");
+  register_operations<ScatterZeros>("scatter_add", "segment_sum");
+}
+
 }  // namespace detail
 
 template <class T>

@@ -11,6 +11,7 @@
 #include <tapestry/autodiff/ops/indexing.hpp>
 #include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace detail {
@@ -22,6 +23,11 @@ constexpr std::int64_t grain = 16384;
 Shape with_extent(Shape shape, int axis, std::int64_t extent) {
   shape[axis] = extent;
   return shape;
+}
+
+bool goes_with(const Indices& indices, const Shape& x, int axis) {
+  const Shape& places = indices.shape();
+  return axis >= 0 && axis < x.rank() && places.rank() == x.rank() && with_extent(x, axis, places[axis]) == places;
 }
 
 }  // namespace
@@ -51,10 +57,13 @@ void add_along(const T* g, const Indices& indices, T* out, const Shape& shape, i
 namespace {
 
 template <class T>
-class TakeAlong final : public Operation<T> {
+class TakeAlong final : public Operation<T>, public SavedOperation {
  public:
   TakeAlong(std::string_view name, Indices indices, int axis)
       : name_(name), indices_(std::move(indices)), axis_(axis) {}
+  TakeAlong(Attributes& a, std::string_view name) : name_(name) { attributes(a); }
+  void attributes(Attributes& a) override { a.computed(indices_), a(axis_); }
+  bool suits(const Shapes& in) override { return goes_with(indices_, in[0], axis_); }
   std::string_view name() const override { return name_; }
   Shape shape(const Shapes&, int) const override { return indices_.shape(); }
   std::uint32_t needs() const override { return Needs::nothing; }
@@ -71,14 +80,19 @@ class TakeAlong final : public Operation<T> {
  private:
   std::string_view name_;
   Indices indices_;
-  int axis_;
+  int axis_ = 0;
 };
 
 template <class T>
-class ScatterAlong final : public Operation<T> {
+class ScatterAlong final : public Operation<T>, public SavedOperation {
  public:
   ScatterAlong(Indices indices, int axis, std::int64_t extent)
       : indices_(std::move(indices)), axis_(axis), extent_(extent) {}
+  explicit ScatterAlong(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { a.computed(indices_), a(axis_), a(extent_); }
+  bool suits(const Shapes& in) override {
+    return goes_with(indices_, in[0], axis_) && in[0] == indices_.shape() && extent_ >= 0;
+  }
   std::string_view name() const override { return "scatter_add_along_axis"; }
   Shape shape(const Shapes& in, int) const override { return with_extent(in[0], axis_, extent_); }
   std::uint32_t needs() const override { return Needs::nothing; }
@@ -89,12 +103,20 @@ class ScatterAlong final : public Operation<T> {
     std::fill_n(y.data, y.size(), T(0));
     add_along(c.input(0).data, indices_, y.data, y.shape, axis_);
   }
+  void backward(Backward<T>& c) override {
+    const auto g = c.gradient();
+    const Target<T> out = c.target(0);
+    if (!out.accumulate) return gather_along(g.data, g.shape, axis_, indices_, out.data);
+    const Scratch<T> taken(static_cast<std::size_t>(out.size()));
+    gather_along(g.data, g.shape, axis_, indices_, taken.data());
+    kernels<ElementwiseKernels<T>>().accumulate(taken.data(), out.data, static_cast<std::size_t>(out.size()));
+  }
   void vjp(Vjp<T>& c) override { c.add(0, take_along("take_along_axis", c.gradient(), indices_, axis_)); }
 
  private:
   Indices indices_;
-  int axis_;
-  std::int64_t extent_;
+  int axis_ = 0;
+  std::int64_t extent_ = 0;
 };
 
 // Offset in an array [outer, extent, inner] of the place that entry i of the indices [outer, n, inner] names.
@@ -106,9 +128,14 @@ void for_places(const Indices& indices, int axis, std::int64_t extent, F f) {
 }
 
 template <class T>
-class PutAlong final : public Operation<T> {
+class PutAlong final : public Operation<T>, public SavedOperation {
  public:
   PutAlong(Indices indices, int axis) : indices_(std::move(indices)), axis_(axis) {}
+  explicit PutAlong(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { a.computed(indices_), a(axis_); }
+  bool suits(const Shapes& in) override {
+    return in.size() == 2 && goes_with(indices_, in[0], axis_) && in[1] == indices_.shape();
+  }
   std::string_view name() const override { return "put_along_axis"; }
   Shape shape(const Shapes& in, int) const override { return in[0]; }
   std::uint32_t needs() const override { return Needs::nothing; }
@@ -145,7 +172,7 @@ class PutAlong final : public Operation<T> {
 
  private:
   Indices indices_;
-  int axis_;
+  int axis_ = 0;
 };
 
 void check_entries(std::string_view name, const Shape& x, const Shape& indices, const Shape& values, int axis) {
@@ -174,6 +201,12 @@ Indices broadcast_indices(const Indices& indices, const Shape& shape) {
 }
 
 }  // namespace
+
+void register_indexing_along() {
+  register_operations<TakeAlong>("take_along_axis");
+  register_operations<ScatterAlong>("scatter_add_along_axis");
+  register_operations<PutAlong>("put_along_axis");
+}
 
 template <class T>
 Var<T> take_along(std::string_view name, const Var<T>& x, const Indices& indices, int axis) {

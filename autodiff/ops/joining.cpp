@@ -92,9 +92,15 @@ class Concatenate final : public Operation<T>, public SavedOperation {
 };
 
 template <class T>
-class Roll final : public Operation<T> {
+class Roll final : public Operation<T>, public SavedOperation {
  public:
   Roll(int axis, std::int64_t shift) : axis_(axis), shift_(shift) {}
+  explicit Roll(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override {
+    a(axis_), a(shift_);
+    Attributes::require(axis_ >= 0 && shift_ >= 0);
+  }
+  bool suits(const Shapes& in) override { return axis_ < in[0].rank() && shift_ <= in[0][axis_]; }
   std::string_view name() const override { return "roll"; }
   Shape shape(const Shapes& in, int) const override { return in[0]; }
   std::uint32_t needs() const override { return Needs::nothing; }
@@ -114,8 +120,8 @@ class Roll final : public Operation<T> {
     copy_rows(x + head, row, y, row, rows, row - head, accumulate);
   }
 
-  int axis_;
-  std::int64_t shift_;  // from 0 up to the extent
+  int axis_ = 0;
+  std::int64_t shift_ = 0;  // from 0 up to the extent
 };
 
 template <class T>
@@ -131,10 +137,8 @@ Var<T> joined(const std::vector<Var<T>>& parts, int axis, bool stacked) {
 }  // namespace
 
 void register_joining() {
-  register_operation<Concatenate<float>>("concatenate");
-  register_operation<Concatenate<double>>("concatenate");
-  register_operation<Concatenate<float>>("stack");
-  register_operation<Concatenate<double>>("stack");
+  register_operations<Concatenate>("concatenate", "stack");
+  register_operations<Roll>("roll");
 }
 
 }  // namespace detail

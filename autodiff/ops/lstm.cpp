@@ -25,6 +25,11 @@ class Lstm final : public RecurrentOperation<T> {
   using Base::Base;
   std::string_view name() const override { return "lstm"; }
   int outputs() const override { return 3; }
+  bool suits(const detail::Shapes& in) override {
+    if (in.size() != 6) return false;
+    this->set_layout(4, in[x_input], in[hidden_input], in[weight_input], in[weight_hidden]);
+    return in[cell_input] == in[hidden_input] && in[bias_input] == Shape{4 * l_.hidden};
+  }
 
   void forward(Forward<T>& c) override {
     this->start(c, x_input, hidden_input, weight_input);
@@ -126,6 +131,10 @@ class Lstm final : public RecurrentOperation<T> {
 };
 
 }  // namespace
+
+void detail::register_lstm() {
+  register_operations<Lstm>("lstm");
+}
 
 template <class T>
 LstmResult<T> lstm(const Var<T>& x, const Var<T>& hidden, const Var<T>& cell, const Var<T>& weight_x,

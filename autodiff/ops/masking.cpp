@@ -7,6 +7,7 @@
 #include <tapestry/autodiff/ops/binary_operation.hpp>
 #include <tapestry/autodiff/ops/broadcast_plan.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
@@ -44,8 +45,10 @@ class Condition {
 };
 
 template <class T>
-class Where final : public Operation<T> {
+class Where final : public Operation<T>, public SavedOperation {
  public:
+  void attributes(Attributes&) override {}
+  bool suits(const Shapes& in) override { return in.size() == 3; }
   std::string_view name() const override { return "where"; }
   Shape shape(const Shapes& in, int) const override {
     return broadcast("where", in[0], broadcast("where", in[1], in[2]));
@@ -107,9 +110,15 @@ class Where final : public Operation<T> {
 };
 
 template <class T>
-class Triangle final : public Operation<T> {
+class Triangle final : public Operation<T>, public SavedOperation {
  public:
   Triangle(bool upper, std::int64_t offset) : upper_(upper), offset_(offset) {}
+  explicit Triangle(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override {
+    a(upper_), a(offset_);
+    constexpr std::int64_t most = std::int64_t{1} << 48;
+    Attributes::require(offset_ >= -most && offset_ <= most);
+  }
   std::string_view name() const override { return upper_ ? "triu" : "tril"; }
   Shape shape(const Shapes& in, int) const override {
     if (in[0].rank() < 2) fail<ShapeError>(name(), "x of shape ", in[0], " has less than two axes");
@@ -147,8 +156,8 @@ class Triangle final : public Operation<T> {
     });
   }
 
-  bool upper_;
-  std::int64_t offset_;
+  bool upper_ = false;
+  std::int64_t offset_ = 0;
 };
 
 template <class T, Binary kernel>
@@ -162,6 +171,12 @@ Var<T> compare(const Var<T>& a, const Var<T>& b) {
 }
 
 }  // namespace
+
+void register_masking() {
+  register_operations<Where>("where");
+  register_operations<Triangle>("triu", "tril");
+}
+
 }  // namespace detail
 
 template <class T>

@@ -13,6 +13,7 @@
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/matmul.hpp>
 #include <tapestry/autodiff/ops/matrix_parts.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace {
@@ -127,10 +128,11 @@ Var<T> block_selector(Int n, Int block) {
 }
 
 template <class T>
-class MatrixExp final : public Operation<T> {
+class MatrixExp final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
+  void attributes(Attributes&) override {}
   std::string_view name() const override { return "matrix_exp"; }
   Shape shape(const Shapes& in, int) const override {
     square_batch("matrix_exp", in[0]);
@@ -164,6 +166,10 @@ class MatrixExp final : public Operation<T> {
 };
 
 }  // namespace
+
+void detail::register_matrix_exp() {
+  register_operations<MatrixExp>("matrix_exp");
+}
 
 template <class T>
 Var<T> matrix_exp(const Var<T>& a) {

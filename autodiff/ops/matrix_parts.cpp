@@ -2,6 +2,7 @@
 
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry::detail {
 namespace {
@@ -10,11 +11,15 @@ using Int = std::int64_t;
 constexpr Int tile = 32;
 
 template <class T>
-class MatrixParts final : public Operation<T> {
+class MatrixParts final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
   MatrixParts(TriangleWeights own, TriangleWeights transposed) : own_(own), transposed_(transposed) {}
+  explicit MatrixParts(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override {
+    for (TriangleWeights* w : {&own_, &transposed_}) a(w->lower), a(w->diagonal), a(w->upper);
+  }
 
   std::string_view name() const override { return "matrix_parts"; }
   Shape shape(const Shapes& in, int) const override {
@@ -75,6 +80,10 @@ class MatrixParts final : public Operation<T> {
 };
 
 }  // namespace
+
+void register_matrix_parts() {
+  register_operations<MatrixParts>("matrix_parts");
+}
 
 MatrixBatch matrix_batch(std::string_view operation, const Shape& shape) {
   if (shape.rank() < 2) fail<ShapeError>(operation, "matrices are needed, not a shape ", shape);

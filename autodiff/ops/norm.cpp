@@ -9,6 +9,7 @@
 #include <tapestry/autodiff/ops/elementary.hpp>
 #include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace detail {
@@ -89,6 +90,14 @@ class EuclideanNorm final : public AxisReduction<T> {
     return {reshape(sum(c.tangent(0) * direction, this->axes()), this->result())};
   }
 };
+
+}  // namespace
+
+void register_norm() {
+  register_operations<EuclideanNorm>("norm");
+}
+
+namespace {
 
 // x less its mean, and the number of elements less ddof.
 template <class T>

@@ -12,6 +12,7 @@
 #include <tapestry/autodiff/ops/elementary.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
 namespace tapestry {
@@ -28,11 +29,19 @@ const detail::NormalizationKernels<T>& table() {
 }
 
 template <class T>
-class LayerNorm final : public Operation<T> {
+class LayerNorm final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
   LayerNorm(Int rows, Int columns, T epsilon) : rows_(rows), columns_(columns), epsilon_(epsilon) {}
+  explicit LayerNorm(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { a(epsilon_); }
+  bool suits(const Shapes& in) override {
+    if (in.size() != 3 || in[1] != in[2] || in[1].elements() == 0) return false;
+    columns_ = in[1].elements();
+    rows_ = in[0].elements() / columns_;
+    return rows_ * columns_ == in[0].elements();
+  }
   std::string_view name() const override { return "layer_norm"; }
   Shape shape(const Shapes& in, int) const override { return in[0]; }
   std::uint32_t needs() const override { return Needs::input(0) | Needs::input(1); }
@@ -91,14 +100,14 @@ class LayerNorm final : public Operation<T> {
  private:
   Int grain() const { return std::max<Int>(1, chunk_elements / columns_); }
 
-  Int rows_, columns_;
-  T epsilon_;
+  Int rows_ = 0, columns_ = 1;
+  T epsilon_ = 0;
   Tensor<T> mean_, inverse_;
 };
 
 /// x [batch, channels, inner], cut into parts of which each gives one row of statistics by channel.
 struct BatchView {
-  Int batch, channels, inner;
+  Int batch = 0, channels = 0, inner = 0;
 
   Int count() const { return batch * inner; }
   bool by_column() const { return inner == 1; }
@@ -121,11 +130,18 @@ struct BatchView {
 };
 
 template <class T>
-class BatchNorm final : public Operation<T> {
+class BatchNorm final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
   BatchNorm(const BatchView& view, T epsilon) : v_(view), epsilon_(epsilon) {}
+  explicit BatchNorm(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { a(epsilon_); }
+  bool suits(const Shapes& in) override {
+    if (in.size() != 3 || in[0].rank() < 2 || in[0].elements() == 0) return false;
+    v_ = {in[0][0], in[0][1], in[0].elements() / (in[0][0] * in[0][1])};
+    return in[1] == Shape{v_.channels} && in[2] == in[1];
+  }
   std::string_view name() const override { return "batch_norm"; }
   int outputs() const override { return 3; }
   Shape shape(const Shapes& in, int output) const override { return output == 0 ? in[0] : Shape{v_.channels}; }
@@ -224,7 +240,7 @@ class BatchNorm final : public Operation<T> {
 
  private:
   BatchView v_;
-  T epsilon_;
+  T epsilon_ = 0;
   std::vector<T> mean_, inverse_;
 };
 
@@ -235,6 +251,11 @@ void check_channels(std::string_view name, const Shape& x, std::initializer_list
 }
 
 }  // namespace
+
+void detail::register_normalization() {
+  register_operations<LayerNorm>("layer_norm");
+  register_operations<BatchNorm>("batch_norm");
+}
 
 template <class T>
 Var<T> layer_norm(const Var<T>& x, const Var<T>& weight, const Var<T>& bias, std::type_identity_t<T> epsilon) {

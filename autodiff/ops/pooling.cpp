@@ -6,6 +6,8 @@
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/kernels/pooling.hpp>
 #include <tapestry/autodiff/operation.hpp>
+#include <tapestry/autodiff/ops/indexing.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
 namespace tapestry {
@@ -29,13 +31,28 @@ struct AxisWindows {
   std::vector<double> factor{1.0};  // of an average
 
   Int count() const { return static_cast<Int>(begin.size()); }
+  void exchange(Attributes& a) {
+    a(size), a(begin), a(end), a(factor);
+    Attributes::require(size >= 0 && size <= Int{1} << 30 && begin.size() == end.size() &&
+                        begin.size() == factor.size());
+    for (std::size_t i = 0; i < begin.size(); ++i)
+      Attributes::require(begin[i] >= 0 && begin[i] < end[i] && end[i] <= size);
+  }
 };
 
 /// The axes that are pooled: the last one, or the last two.
 struct Windows {
   std::string_view name;
-  int axes;
+  int axes = 1;
   AxisWindows rows, columns;
+
+  void exchange(Attributes& a) {
+    a(axes), rows.exchange(a), columns.exchange(a);
+    Attributes::require(axes == 2 || (axes == 1 && rows.size == 1 && rows.count() == 1));
+  }
+  bool fit(const Shape& x) const {
+    return x.rank() >= axes && x.back() == columns.size && (axes == 1 || x[x.rank() - 2] == rows.size);
+  }
 
   detail::PoolWindows raw() const {
     return {rows.size,       columns.size,         rows.count(),       columns.count(), rows.begin.data(),
@@ -138,18 +155,33 @@ Windows adaptive_windows(std::string_view name, const Shape& x, HeightWidth coun
 
 /// Values to their places in larger planes, and back: each is the other's transpose.
 template <class T>
-class MovePooled final : public Operation<T> {
+class MovePooled final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
   MovePooled(const Indices& indices, const Shape& large, int axes, bool scatter)
       : indices_(indices), large_(large), axes_(axes), scatter_(scatter) {}
+  explicit MovePooled(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { a.computed(indices_), a(large_), a(axes_), a(scatter_); }
+  bool suits(const Shapes& in) override {
+    const Shape& small = indices_.shape();
+    bool fits = (axes_ == 1 || axes_ == 2) && large_.rank() >= axes_ && small.rank() == large_.rank() &&
+                in[0] == (scatter_ ? small : large_);
+    for (int i = 0; fits && i < large_.rank() - axes_; ++i) fits = small[i] == large_[i];
+    return fits;
+  }
   std::string_view name() const override { return scatter_ ? "max_unpool" : "max_pool_gather"; }
   Shape shape(const Shapes&, int) const override { return scatter_ ? large_ : indices_.shape(); }
   std::uint32_t needs() const override { return Needs::nothing; }
   Linearity linearity() const override { return Linearity::linear; }
 
-  void forward(Forward<T>& c) override { move(scatter_, c.input(0).data, c.output().data, false); }
+  void forward(Forward<T>& c) override {
+    // Another operation may have computed them anew.
+    Int plane = 1;
+    for (int i = large_.rank() - axes_; i < large_.rank(); ++i) plane *= large_[i];
+    detail::check_indices(name(), indices_, plane);
+    move(scatter_, c.input(0).data, c.output().data, false);
+  }
   void backward(Backward<T>& c) override {
     const Target<T> to = c.target(0);
     move(!scatter_, c.gradient().data, to.data, to.accumulate);
@@ -172,17 +204,25 @@ class MovePooled final : public Operation<T> {
 
   Indices indices_;
   Shape large_;
-  int axes_;
-  bool scatter_;
+  int axes_ = 1;
+  bool scatter_ = false;
 };
 
 template <class T>
-class MaxPool final : public Operation<T> {
+class MaxPool final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
   MaxPool(Windows windows, const Shape& x)
       : windows_(std::move(windows)), x_(x), places_(empty_tensor<Int>(windows_.pooled(x))) {}
+  MaxPool(Attributes& a, std::string_view name) {
+    attributes(a);
+    windows_.name = name;
+  }
+  void attributes(Attributes& a) override { windows_.exchange(a), a(x_), a.state(places_); }
+  bool suits(const Shapes& in) override {
+    return in[0] == x_ && windows_.fit(x_) && places_.shape() == windows_.pooled(x_);
+  }
   std::string_view name() const override { return windows_.name; }
   Shape shape(const Shapes&, int) const override { return places_.shape(); }
   std::uint32_t needs() const override { return Needs::nothing; }
@@ -220,7 +260,7 @@ class MaxPool final : public Operation<T> {
 };
 
 template <class T>
-class AveragePool final : public Operation<T> {
+class AveragePool final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
@@ -230,6 +270,16 @@ class AveragePool final : public Operation<T> {
         transposed_(transposed),
         row_factor_(windows_.rows.factor.begin(), windows_.rows.factor.end()),
         column_factor_(windows_.columns.factor.begin(), windows_.columns.factor.end()) {}
+  AveragePool(Attributes& a, std::string_view name) {
+    attributes(a);
+    windows_.name = name;
+    row_factor_.assign(windows_.rows.factor.begin(), windows_.rows.factor.end());
+    column_factor_.assign(windows_.columns.factor.begin(), windows_.columns.factor.end());
+  }
+  void attributes(Attributes& a) override { windows_.exchange(a), a(x_), a(transposed_); }
+  bool suits(const Shapes& in) override {
+    return windows_.fit(x_) && in[0] == (transposed_ ? windows_.pooled(x_) : x_);
+  }
   std::string_view name() const override { return windows_.name; }
   Shape shape(const Shapes&, int) const override { return transposed_ ? x_ : windows_.pooled(x_); }
   std::uint32_t needs() const override { return Needs::nothing; }
@@ -273,9 +323,19 @@ class AveragePool final : public Operation<T> {
 
   Windows windows_;
   Shape x_;
-  bool transposed_;
+  bool transposed_ = false;
   std::vector<T> row_factor_, column_factor_;
 };
+
+}  // namespace
+
+void detail::register_pooling() {
+  register_operations<MovePooled>("max_unpool", "max_pool_gather");
+  register_operations<MaxPool>("max_pool1d", "max_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d");
+  register_operations<AveragePool>("avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d");
+}
+
+namespace {
 
 template <class T>
 MaxPoolResult<T> max_pool(const Var<T>& x, Windows w) {

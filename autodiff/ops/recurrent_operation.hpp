@@ -9,6 +9,7 @@
 #include <tapestry/autodiff/ops/recurrent_layout.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
 namespace tapestry::detail {
@@ -16,13 +17,17 @@ namespace tapestry::detail {
 /// What the operations of recurrent layers share: results (the hidden states of all steps, then last states), lengths,
 /// and the walks through time, with the products that all steps have alike.
 template <class T>
-class RecurrentOperation : public Operation<T> {
+class RecurrentOperation : public Operation<T>, public SavedOperation {
  public:
   using typename Operation<T>::Shapes;
   using Int = std::int64_t;
 
   RecurrentOperation(const RecurrentLayout& layout, std::optional<Indices> lengths)
       : l_(layout), lengths_(std::move(lengths)) {}
+  RecurrentOperation() = default;
+
+  /// The layout follows from the inputs.
+  void attributes(Attributes& a) final { a(l_.reverse), a(lengths_); }
 
   Shape shape(const Shapes&, int output) const final {
     return output == 0 ? Shape{l_.steps, l_.batch, l_.hidden} : Shape{l_.batch, l_.hidden};
@@ -30,6 +35,12 @@ class RecurrentOperation : public Operation<T> {
   std::uint32_t needs() const final { return Needs::all_inputs; }
 
  protected:
+  /// Takes the layout from the inputs. @throws ShapeError where the states and weights do not fit
+  void set_layout(Int gates, const Shape& x, const Shape& hidden, const Shape& weight_input,
+                  const Shape& weight_hidden) {
+    l_ = recurrent_layout(this->name(), gates, x, hidden, weight_input, weight_hidden, l_.reverse);
+    check_lengths_shape(this->name(), lengths_, l_.batch);
+  }
   /// Elements of a step: of states, of states with filled-up blocks, of gates.
   Int state() const { return l_.batch * l_.hidden; }
   Int padded_state() const { return l_.batch * l_.padded; }

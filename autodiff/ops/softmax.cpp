@@ -20,8 +20,10 @@ namespace {
 constexpr std::int64_t grain = 8192;
 
 template <class T>
-class ExpDifference final : public Operation<T> {
+class ExpDifference final : public Operation<T>, public SavedOperation {
  public:
+  void attributes(Attributes&) override {}
+  bool suits(const Shapes& in) override { return in.size() == 2; }
   std::string_view name() const override { return "exp_difference"; }
   Shape shape(const Shapes& in, int) const override { return broadcast(name(), in[0], in[1]); }
   std::uint32_t needs() const override { return Needs::output; }
@@ -126,10 +128,9 @@ class Softmax final : public Operation<T>, public SavedOperation {
 }  // namespace
 
 void register_softmax() {
-  register_operation<Softmax<float>>("softmax");
-  register_operation<Softmax<double>>("softmax");
-  register_operation<Softmax<float>>("log_softmax");
-  register_operation<Softmax<double>>("log_softmax");
+  register_operations<ExpDifference>("exp_difference");
+  register_operations<LogSumExp>("logsumexp");
+  register_operations<Softmax>("softmax", "log_softmax");
 }
 
 template <class T>

@@ -1,5 +1,7 @@
 #include <tapestry/autodiff/ops/solve.hpp>
 
+#include <algorithm>
+
 #include <tapestry/autodiff/blas.hpp>
 #include <tapestry/autodiff/lapack.hpp>
 #include <tapestry/autodiff/operation.hpp>
@@ -8,6 +10,7 @@
 #include <tapestry/autodiff/ops/matmul.hpp>
 #include <tapestry/autodiff/ops/matrix_parts.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace {
@@ -24,12 +27,21 @@ MatrixBatch right_sides(std::string_view operation, const Shape& a, const Shape&
   return sides;
 }
 
+// What a file says: matrices and right sides with the same leading axes.
+bool solvable(const detail::Shapes& in) {
+  if (in.size() != 2 || in[0].rank() < 2 || in[1].rank() != in[0].rank()) return false;
+  return std::equal(in[0].begin(), in[0].end() - 1, in[1].begin());
+}
+
 template <class T>
-class TriangularSolve final : public Operation<T> {
+class TriangularSolve final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
   explicit TriangularSolve(TriangularOptions options) : options_(options) {}
+  explicit TriangularSolve(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { a(options_.upper), a(options_.transpose); }
+  bool suits(const Shapes& in) override { return solvable(in); }
 
   std::string_view name() const override { return "triangular_solve"; }
   Shape shape(const Shapes& in, int) const override {
@@ -105,11 +117,14 @@ template <class T>
 Var<T> solve_with(const Var<T>& a, const Var<T>& b, bool transpose);
 
 template <class T>
-class Solve final : public Operation<T> {
+class Solve final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
   explicit Solve(bool transpose) : transpose_(transpose) {}
+  explicit Solve(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { a(transpose_); }
+  bool suits(const Shapes& in) override { return solvable(in); }
 
   std::string_view name() const override { return "solve"; }
   Shape shape(const Shapes& in, int) const override {
@@ -161,7 +176,7 @@ class Solve final : public Operation<T> {
     });
   }
 
-  bool transpose_;
+  bool transpose_ = false;
   detail::LuFactors<T> factors_;
 };
 
@@ -171,10 +186,11 @@ Var<T> solve_with(const Var<T>& a, const Var<T>& b, bool transpose) {
 }
 
 template <class T>
-class Inverse final : public Operation<T> {
+class Inverse final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
+  void attributes(Attributes&) override {}
   std::string_view name() const override { return "inverse"; }
   Shape shape(const Shapes& in, int) const override {
     square_batch("inverse", in[0]);
@@ -198,6 +214,16 @@ class Inverse final : public Operation<T> {
     c.add(0, -matmul(matmul(y, c.gradient(), {.transpose_a = true}), y, {.transpose_b = true}));
   }
 };
+
+}  // namespace
+
+void detail::register_solvers() {
+  register_operations<TriangularSolve>("triangular_solve");
+  register_operations<Solve>("solve");
+  register_operations<Inverse>("inverse");
+}
+
+namespace {
 
 // Gives a and b the same leading axes, and calls f with matrices.
 template <class T, class F>

@@ -6,6 +6,7 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/axis_split.hpp>
 #include <tapestry/autodiff/ops/indexing_along.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace detail {
@@ -54,10 +55,18 @@ IndexTensor order(const T* x, const Shape& shape, int axis, std::int64_t k, bool
 }
 
 template <class T>
-class Ordered final : public Operation<T> {
+class Ordered final : public Operation<T>, public SavedOperation {
  public:
   Ordered(std::string_view name, const Shape& shape, int axis, std::int64_t k, bool descending)
       : name_(name), axis_(axis), k_(k), descending_(descending), order_(empty_order(shape, axis, k)) {}
+  Ordered(Attributes& a, std::string_view name) : name_(name) { attributes(a); }
+  void attributes(Attributes& a) override { a(axis_), a(k_), a(descending_), a.state(order_); }
+  bool suits(const Shapes& in) override {
+    if (axis_ < 0 || axis_ >= in[0].rank() || k_ < 0 || k_ > in[0][axis_]) return false;
+    Shape kept = in[0];
+    kept[axis_] = k_;
+    return order_.shape() == kept;
+  }
   std::string_view name() const override { return name_; }
   Shape shape(const Shapes&, int) const override { return order_.shape(); }
   std::uint32_t needs() const override { return Needs::nothing; }
@@ -80,13 +89,18 @@ class Ordered final : public Operation<T> {
   }
 
   std::string_view name_;
-  int axis_;
-  std::int64_t k_;
-  bool descending_;
+  int axis_ = 0;
+  std::int64_t k_ = 0;
+  bool descending_ = false;
   Indices order_;
 };
 
 }  // namespace
+
+void register_sorting() {
+  register_operations<Ordered>("sort", "top_k");
+}
+
 }  // namespace detail
 
 template <class T>

@@ -8,6 +8,7 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/matrix_parts.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
 namespace tapestry {
@@ -17,10 +18,18 @@ using Int = std::int64_t;
 
 // Where the elements are.
 struct Pattern {
-  Int rows, columns;
+  Int rows = 0, columns = 0;
   Indices starts, indices;
 
   Int elements() const { return indices.size(); }
+  void exchange(Attributes& a) {
+    a(rows), a(columns), a(starts), a(indices);
+    if (!a.reading()) return;
+    Attributes::require(rows >= 0 && columns >= 0 && columns <= Int{1} << 48 && starts.size() - 1 == rows &&
+                        starts[0] == 0 && starts[rows] == elements());
+    for (Int i = 0; i < rows; ++i) Attributes::require(starts[i] <= starts[i + 1]);
+    for (Int e = 0; e < elements(); ++e) Attributes::require(indices[e] >= 0 && indices[e] < columns);
+  }
 };
 
 // Rows that make a chunk of about this many multiplications.
@@ -97,11 +106,17 @@ Var<T> sampled_product(const Pattern& pattern, const Var<T>& left, const Var<T>&
 
 // Inputs: values [elements], x [columns, k] (or [rows, k] where transposed).
 template <class T>
-class SparseMatMul final : public Operation<T> {
+class SparseMatMul final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
   SparseMatMul(Pattern pattern, bool transpose) : pattern_(std::move(pattern)), transpose_(transpose) {}
+  explicit SparseMatMul(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { pattern_.exchange(a), a(transpose_); }
+  bool suits(const Shapes& in) override {
+    return in.size() == 2 && in[0] == Shape{pattern_.elements()} && in[1].rank() == 2 &&
+           in[1][0] == (transpose_ ? pattern_.rows : pattern_.columns);
+  }
 
   std::string_view name() const override { return "sparse_matmul"; }
   Shape shape(const Shapes& in, int) const override {
@@ -138,16 +153,22 @@ class SparseMatMul final : public Operation<T> {
 
  private:
   Pattern pattern_;
-  bool transpose_;
+  bool transpose_ = false;
 };
 
 // The elements of left right^T that the pattern has: the gradient to the values.
 template <class T>
-class SampledProduct final : public Operation<T> {
+class SampledProduct final : public Operation<T>, public SavedOperation {
   using typename Operation<T>::Shapes;
 
  public:
   explicit SampledProduct(Pattern pattern) : pattern_(std::move(pattern)) {}
+  explicit SampledProduct(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { pattern_.exchange(a); }
+  bool suits(const Shapes& in) override {
+    return in.size() == 2 && in[0].rank() == 2 && in[1].rank() == 2 && in[0][0] == pattern_.rows &&
+           in[1][0] == pattern_.columns && in[0][1] == in[1][1];
+  }
 
   std::string_view name() const override { return "sampled_product"; }
   Shape shape(const Shapes&, int) const override { return {pattern_.elements()}; }
@@ -182,6 +203,11 @@ Var<T> sampled_product(const Pattern& pattern, const Var<T>& left, const Var<T>&
 }
 
 }  // namespace
+
+void detail::register_sparse() {
+  register_operations<SparseMatMul>("sparse_matmul");
+  register_operations<SampledProduct>("sampled_product");
+}
 
 template <class T>
 CsrMatrix<T>::CsrMatrix(Int row_count, Int column_count, Indices starts, Indices indices, Var<T> elements)

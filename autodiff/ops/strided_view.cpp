@@ -9,18 +9,16 @@
 namespace tapestry::detail {
 namespace {
 
-// Operations that are views, and those that are places.
-constexpr std::string_view view_names[] = {"slice",     "select",    "split",    "flip",
-                                           "transpose", "swap_axes", "diagonal", "permute"};
-constexpr std::string_view place_names[] = {"pad", "diag_embed"};
+// Operations that are views or places; the gradient of one is of the other kind and has its name.
+constexpr std::string_view names[] = {"slice",     "select",   "split", "flip",       "transpose",
+                                      "swap_axes", "diagonal", "pad",   "diag_embed", "permute"};
+constexpr std::size_t name_count = std::size(names);
 
-template <std::size_t n>
-void exchange(Attributes& a, View& view, const std::string_view (&names)[n]) {
-  auto name = static_cast<std::size_t>(std::find(names, names + n, view.name) - names);
-  if (!a.reading() && name == n) fail<GraphError>("save_program", "the gradient of ", view.name, " can't be saved");
+void exchange(Attributes& a, View& view) {
+  auto name = static_cast<std::size_t>(std::find(names, names + name_count, view.name) - names);
   a(name), a(view.whole), a(view.part), a(view.offset), a(view.strides);
   if (!a.reading()) return;
-  Attributes::require(name < n);
+  Attributes::require(name < name_count);
   view.name = names[name];
   if (view.part.elements() == 0) return;
   std::int64_t low = view.offset, high = view.offset;
@@ -38,8 +36,11 @@ template <class T>
 class ViewOperation final : public Operation<T>, public SavedOperation, public RelocatingOperation {
  public:
   Relocation relocation() const override { return {view_, false, 0}; }
-  explicit ViewOperation(Attributes& a) { attributes(a); }
-  void attributes(Attributes& a) override { exchange(a, view_, view_names); }
+  explicit ViewOperation(Attributes& a) { exchange(a, view_); }
+  void attributes(Attributes& a) override {
+    bool placed = false;
+    a(placed), exchange(a, view_);
+  }
   explicit ViewOperation(const View& view) : view_(view) {}
   std::string_view name() const override { return view_.name; }
   Shape shape(const Shapes& in, int) const override {
@@ -74,8 +75,11 @@ template <class T>
 class PlaceOperation final : public Operation<T>, public SavedOperation, public RelocatingOperation {
  public:
   Relocation relocation() const override { return {view_, true, static_cast<double>(fill_)}; }
-  explicit PlaceOperation(Attributes& a) { attributes(a); }
-  void attributes(Attributes& a) override { exchange(a, view_, place_names), a(fill_); }
+  explicit PlaceOperation(Attributes& a) { exchange(a, view_), a(fill_); }
+  void attributes(Attributes& a) override {
+    bool placed = true;
+    a(placed), exchange(a, view_), a(fill_);
+  }
   PlaceOperation(const View& view, T fill) : view_(view), fill_(fill) {}
   std::string_view name() const override { return view_.name; }
   Shape shape(const Shapes& in, int) const override {
@@ -105,14 +109,16 @@ class PlaceOperation final : public Operation<T>, public SavedOperation, public 
 }  // namespace
 
 void register_views() {
-  for (const std::string_view name : view_names) {
-    register_operation<ViewOperation<float>>(name);
-    register_operation<ViewOperation<double>>(name);
-  }
-  for (const std::string_view name : place_names) {
-    register_operation<PlaceOperation<float>>(name);
-    register_operation<PlaceOperation<double>>(name);
-  }
+  const auto add = [](std::string_view name, auto type) {
+    using T = decltype(type);
+    add_operation(name, dtype_of<T>, [](Attributes& a) -> OperationBase* {
+      bool placed = false;
+      a(placed);
+      if (placed) return new PlaceOperation<T>(a);
+      return new ViewOperation<T>(a);
+    });
+  };
+  for (const std::string_view name : names) add(name, float()), add(name, double());
 }
 
 template <class T>

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <tuple>
 
@@ -49,7 +50,8 @@ std::pair<std::string, const void*> identity(const ProgramStep& step) {
   if (auto* saved = dynamic_cast<SavedOperation*>(step.operation.get())) {
     Attributes a;
     saved->attributes(a);
-    if (!a.has_indices()) return {std::string(step.operation->name()) + '\0' + a.bytes(), nullptr};
+    if (a.arrays_read().empty() && a.arrays_written().empty())
+      return {std::string(step.operation->name()) + '\0' + a.bytes(), nullptr};
   }
   return {"", step.operation.get()};
 }
@@ -83,12 +85,21 @@ std::size_t merge_common_steps(ProgramGraph& graph) {
 
 std::size_t remove_dead_steps(ProgramGraph& graph) {
   std::vector<char> read(graph.values.size(), 0);
+  // What operations compute beside their results, for others to read.
+  std::set<const void*> arrays;
   const auto mark = [&](ValueId id) { read[id] = read[graph.values[id].root] = 1; };
   for (const ValueId output : graph.outputs) mark(output);
   std::vector<ProgramStep> kept;
   for (auto step = graph.steps.rbegin(); step != graph.steps.rend(); ++step) {
-    if (std::none_of(step->outputs.begin(), step->outputs.end(), [&](ValueId id) { return read[id] != 0; })) continue;
+    Attributes a;
+    if (auto* saved = step->elementwise ? nullptr : dynamic_cast<SavedOperation*>(step->operation.get()))
+      saved->attributes(a);
+    const auto needed = [&](const void* array) { return arrays.contains(array); };
+    if (std::none_of(step->outputs.begin(), step->outputs.end(), [&](ValueId id) { return read[id] != 0; }) &&
+        std::none_of(a.arrays_written().begin(), a.arrays_written().end(), needed))
+      continue;
     for (const ValueId input : step->inputs) mark(input);
+    arrays.insert(a.arrays_read().begin(), a.arrays_read().end());
     kept.push_back(std::move(*step));
   }
   const std::size_t removed = graph.steps.size() - kept.size();
