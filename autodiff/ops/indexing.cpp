@@ -162,7 +162,7 @@ Var<T> scattered(std::string_view name, const Indices& indices, int axis, const 
 }  // namespace
 
 void register_indexing() {
-  register_operations<Take>("take", "index_select", "embedding");
+  register_operations<Take>("take", "index_select", "gather", "embedding");
   register_operations<ScatterZeros>("scatter_add", "segment_sum");
 }
 

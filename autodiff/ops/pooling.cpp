@@ -179,7 +179,7 @@ class MovePooled final : public Operation<T>, public SavedOperation {
     // Another operation may have computed them anew.
     Int plane = 1;
     for (int i = large_.rank() - axes_; i < large_.rank(); ++i) plane *= large_[i];
-    detail::check_indices(name(), indices_, plane);
+    detail::check_indices(name(), indices_, Shape{plane}, 0);
     move(scatter_, c.input(0).data, c.output().data, false);
   }
   void backward(Backward<T>& c) override {

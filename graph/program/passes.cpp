@@ -19,6 +19,12 @@ void fold_constants(ProgramGraph& graph) {
     if (!step.operation || step.operation->random() || step.operation->shares_input() || step.outputs.size() != 1 ||
         !std::all_of(step.inputs.begin(), step.inputs.end(), is_constant))
       return false;
+    // Labels and what other operations find may change.
+    if (auto* saved = dynamic_cast<SavedOperation*>(step.operation.get())) {
+      Attributes a;
+      saved->attributes(a);
+      if (!a.arrays_read().empty()) return false;
+    }
     std::vector<const void*> data;
     std::vector<const Shape*> shapes;
     for (const ValueId input : step.inputs) {
