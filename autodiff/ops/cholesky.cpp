@@ -8,6 +8,7 @@
 #include <tapestry/autodiff/blas.hpp>
 #include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/kernels/layout.hpp>
+#include <tapestry/autodiff/kernels/substitution.hpp>
 #include <tapestry/autodiff/lapack.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
@@ -28,6 +29,38 @@ using detail::Scratch;
 using detail::square_batch;
 
 constexpr Int block = 64;
+constexpr Int most_by_blocks = 1024;
+
+// L in place of the lower triangle of a: block columns of `block`, each by LAPACK on the diagonal, substitution below
+// it, and products that take it from what is right of it. Returns the order of the first minor that is not positive, or
+// 0.
+template <class T>
+int factor_by_blocks(Int n, T* a) {
+  if (n <= block || n > most_by_blocks) return detail::potrf(n, a, n);
+  const auto& transpose = detail::kernels<detail::LayoutKernels<T>>().transpose;
+  const auto& substitution = detail::kernels<detail::SubstitutionKernels<T>>();
+  const Scratch<T> scratch(static_cast<std::size_t>(n * block));
+  for (Int i = 0; i < n; i += block) {
+    const Int width = std::min(block, n - i), below = n - i - width;
+    T* const diagonal = a + i * n + i;
+    if (const int minor = detail::potrf(width, diagonal, n); minor != 0) return static_cast<int>(i) + minor;
+    if (below == 0) break;
+    T* const panel = diagonal + width * n;
+    const auto rows = static_cast<std::size_t>(below), columns = static_cast<std::size_t>(width);
+    const auto stride = static_cast<std::size_t>(n);
+    transpose(panel, rows, columns, stride, scratch.data(), rows);
+    substitution.forward(diagonal, stride, columns, scratch.data(), rows, rows);
+    transpose(scratch.data(), columns, rows, rows, panel, stride);
+    for (Int j = 0; j < below; j += block) {
+      const Int height = std::min(block, below - j);
+      gemm(false, false, height, j + height, width, T(-1), panel + j * n, n, scratch.data(), below, T(1),
+           panel + j * n + width, n);
+    }
+  }
+  // The products reach beyond the diagonal of their blocks.
+  for (Int i = 0; i < n; ++i) std::fill(a + i * n + i + 1, a + i * n + std::min(n, (i / block + 1) * block), T(0));
+  return 0;
+}
 
 // L in the lower triangle of out, zeros above.
 template <class T>
@@ -39,7 +72,7 @@ void factor(std::string_view operation, const MatrixBatch& batch, const T* s, T*
       std::copy_n(s + (item * n + i) * n, i + 1, l + i * n);
       std::fill(l + i * n + i + 1, l + (i + 1) * n, T(0));
     }
-    int minor = detail::potrf(n, l, n);
+    int minor = factor_by_blocks(n, l);
     for (Int i = 0; i < n && minor == 0; ++i)
       if (!(l[i * (n + 1)] > T(0))) minor = static_cast<int>(i + 1);
     if (minor != 0)

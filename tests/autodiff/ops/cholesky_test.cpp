@@ -70,6 +70,23 @@ TEST_CASE("cholesky: gradients are symmetric, and only the lower triangle is rea
   CHECK(g.data()[1] == g.data()[2]);
 }
 
+TEST_CASE("cholesky: blocks read the lower triangle only, leave zeros above it, and count minors from the start") {
+  const std::int64_t n = 150;
+  Tensor<double> s = empty_tensor<double>({n, n});
+  const V x(normal_values({n, n}, 3));
+  const V clean = definite(x);
+  for (std::int64_t i = 0; i < n * n; ++i)
+    s.data()[i] = i % n > i / n ? std::numeric_limits<double>::quiet_NaN() : clean.data()[i];
+  const V l = cholesky(V(s));
+  bool zeros = true;
+  for (std::int64_t i = 0; i < n * n; ++i) zeros = zeros && (i % n <= i / n || l.data()[i] == 0);
+  CHECK(zeros);
+  check_close(matmul(l, l, {.transpose_b = true}), clean, 1e-12);
+  s.data()[100 * n + 100] = -1;
+  CHECK_THROWS_WITH_AS(cholesky(V(s)), "cholesky: the matrix is not positive definite: its leading minor of order 101",
+                       NumericalError);
+}
+
 TEST_CASE("cholesky: errors name the matrix and the leading minor") {
   const V bad(Tensor<double>{{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}, {{1, 0, 0}, {0, 1, 2}, {0, 2, 1}}});
   CHECK_THROWS_WITH_AS(cholesky(bad),
