@@ -153,15 +153,42 @@ TAPESTRY_INLINE Pack<T, U> log_add(const Pack<T, U>& a, const Pack<T, U>& b) {
   return select(vabs(larger) == infinity<T>, larger, sum);
 }
 
+/// A contiguous row: sums of exponentials relative to `reference`, which is near the sum so far, so that vectors take
+/// one exponential and one logarithm each; what does not fit that goes by log_add.
+template <class T>
+TAPESTRY_INLINE void logcumsumexp_row(const T* x, std::size_t n, T* y) {
+  constexpr T most = T(4), most_sum = T(64);
+  T reference = -infinity<T>, sum = 1;
+  for (std::size_t i = 0; i < n; i += lanes<T>) {
+    const Pack<T, 1> here{{load_partial<T>(x + i, n - i, -infinity<T>)}}, relative = here - reference;
+    const Pack<T, 1> unfit = select(relative <= most, like(here, T(0)), T(1));  // not a number counts as one
+    if (horizontal_sum<T>(unfit.v[0]) == T(0)) {
+      const Vec<T> sums = scan_lanes<T>(vexp(relative).v[0], Vec<T>{},
+                                        [](Vec<T> a, Vec<T> b) TAPESTRY_ALWAYS_INLINE { return a + b; }) +
+                          sum;
+      const Vec<T> out = vlog(sums) + reference;
+      store_partial<T>(y + i, out, n - i);
+      sum = sums[lanes<T> - 1];
+      if (sum <= most_sum) continue;
+      reference = out[lanes<T> - 1];
+    } else {
+      const auto add = [](Vec<T> a, Vec<T> b) TAPESTRY_ALWAYS_INLINE {
+        const Pack<T, 1> before{{a}}, next{{b}};
+        return log_add(before, next).v[0];
+      };
+      const T before = reference + vlog(splat<T>(sum))[0];
+      const Vec<T> out = add(splat<T>(before), scan_lanes<T>(here.v[0], splat<T>(-infinity<T>), add));
+      store_partial<T>(y + i, out, n - i);
+      reference = out[lanes<T> - 1];
+    }
+    sum = 1;
+  }
+}
+
 template <class T>
 void logcumsumexp(const T* x, AxisView v, T* y) {
   if (v.inner == 1) {
-    for (std::size_t o = 0; o < v.outer; ++o)
-      scan_row(x + o * v.axis, v.axis, y + o * v.axis, -infinity<T>, false,
-               [](Vec<T> a, Vec<T> b) TAPESTRY_ALWAYS_INLINE {
-                 const Pack<T, 1> before{{a}}, here{{b}};
-                 return log_add(before, here).v[0];
-               });
+    for (std::size_t o = 0; o < v.outer; ++o) logcumsumexp_row(x + o * v.axis, v.axis, y + o * v.axis);
     return;
   }
   for_tiles<T, 2>(v, [=](std::size_t o, std::size_t i, std::size_t m, auto width) TAPESTRY_ALWAYS_INLINE {
