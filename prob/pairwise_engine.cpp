@@ -17,7 +17,7 @@ PairwiseWiring::PairwiseWiring(std::size_t variables, std::size_t factors, const
     ++offsets_[static_cast<std::size_t>(second_[f]) + 1];
   }
   for (std::size_t v = 0; v < variables; ++v) offsets_[v + 1] += offsets_[v];
-  std::vector<std::int64_t> at(offsets_.begin(), offsets_.end() - 1);
+  PairwiseSchedule::Numbers<std::int64_t> at(offsets_.begin(), offsets_.end() - 1);
   for (std::size_t f = 0; f < factors; ++f) {
     const auto message = static_cast<std::int64_t>(2 * f);
     incident_[static_cast<std::size_t>(at[static_cast<std::size_t>(first_[f])]++)] = message + 1;
@@ -29,10 +29,30 @@ PairwiseGraph PairwiseWiring::graph(std::size_t states) const {
   return {variables(), factors(), states, first_.data(), second_.data(), offsets_.data(), incident_.data()};
 }
 
+// Neighbouring blocks of one potential share what is computed from it.
+template <class T>
+void PairwiseBeliefPropagationEngine<T>::find_tables(const std::int64_t* index) {
+  const std::size_t lanes = kernels_->lanes;
+  tables_.clear();
+  graph_.tables = nullptr;
+  if (index == nullptr) return;
+  tables_.resize(blocks());
+  std::int64_t before = -1;  // the potential of the whole block before
+  for (std::size_t b = 0; b < blocks(); ++b) {
+    const std::int64_t *begin = index + b * lanes, *end = index + std::min((b + 1) * lanes, graph_.factors);
+    const std::int64_t own = *begin;
+    const bool one = std::all_of(begin, end, [own](std::int64_t i) { return i == own; });
+    tables_[b] = one && own == before ? tables_[b - 1] : static_cast<std::int32_t>(b);
+    before = one ? own : -1;
+  }
+  graph_.tables = tables_.data();
+}
+
 template <class T>
 void PairwiseBeliefPropagationEngine<T>::prepare(const PairwiseInput<T>& in, T damping) {
   const std::size_t K = graph_.states;
   damping_ = damping;
+  find_tables(in.index);
   T* exponentials = exponentials_.reserve(blocks() * K * K * kernels_->lanes);
   T* range = range_.reserve(blocks());
   T* shift = shift_.reserve(blocks() * kernels_->lanes);
@@ -40,7 +60,8 @@ void PairwiseBeliefPropagationEngine<T>::prepare(const PairwiseInput<T>& in, T d
     kernels_->prepare(graph_, in.potentials, in.index, begin, end, exponentials, range, shift);
   });
   T widest = 0;
-  for (std::size_t b = 0; b < blocks(); ++b) widest = std::max(widest, range[b]);
+  for (std::size_t b = 0; b < blocks(); ++b)
+    if (tables_.empty() || tables_[b] == static_cast<std::int32_t>(b)) widest = std::max(widest, range[b]);
   constexpr T minus_infinity = -std::numeric_limits<T>::infinity();
   bool contradiction = false;
   for (std::size_t v = 0; v < graph_.variables && !contradiction; ++v)
@@ -70,7 +91,7 @@ void PairwiseBeliefPropagationEngine<T>::find_cavities(const PairwiseInput<T>&, 
   // Lanes behind the last factor have no variable that would write them.
   std::fill(cavities + message_elements() - message_elements() / blocks(), cavities + message_elements(), T(1));
   split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {
-    probabilities_->cavities(graph_, unary_.data(), at.messages.data(), begin, end, cavities);
+    probabilities_->cavities(graph_, unary_.data(), at.messages.data(), nullptr, begin, end, cavities);
   });
 }
 
@@ -83,24 +104,58 @@ void PairwiseBeliefPropagationEngine<T>::gather(const PairwiseInput<T>& in, cons
 }
 
 template <class T>
-void PairwiseBeliefPropagationEngine<T>::step(const PairwiseInput<T>& in, PairwiseMessages<T>& from,
-                                              PairwiseMessages<T>& to) const {
+T PairwiseBeliefPropagationEngine<T>::step(const PairwiseInput<T>& in, PairwiseMessages<T>& from,
+                                           PairwiseMessages<T>& to, bool measured) const {
   const T* old = from.messages.data();
   T* next = to.messages.reserve(message_elements());
+  const std::size_t grain = std::max<std::size_t>(1, block_grain());
   if (in_probabilities_) {
     find_cavities(in, from);
-    split(blocks(), block_grain(), [&](std::size_t begin, std::size_t end) {
-      probabilities_->step(graph_, exponentials_.data(), damping_, old, from.cavities.data(), begin, end, next);
+    std::vector<T> most(blocks() / grain + 1, T(0));
+    split(blocks(), grain, [&](std::size_t begin, std::size_t end) {
+      most[begin / grain] = probabilities_->step(graph_, exponentials_.data(), damping_, old, from.cavities.data(),
+                                                 nullptr, nullptr, begin, end, measured, next);
     });
-    return;
+    return *std::max_element(most.begin(), most.end());
   }
   PoolBuffer<T> beliefs(belief_elements()), numbers;
   T* count = counts(numbers);
   gather(in, old, beliefs.data(), count);
-  split(blocks(), block_grain(), [&](std::size_t begin, std::size_t end) {
+  split(blocks(), grain, [&](std::size_t begin, std::size_t end) {
     kernels_->step(graph_, in.potentials, in.index, exponentials_.data(), range_.data(), beliefs.data(), count,
                    damping_, old, begin, end, next);
   });
+  return measured ? change(from, to) : T(0);
+}
+
+template <class T>
+T PairwiseBeliefPropagationEngine<T>::renew(PairwiseMessages<T>& at) {
+  if (graph_.factors == 0) return 0;
+  if (schedule_ == nullptr) schedule_ = std::make_unique<const PairwiseSchedule>(graph_, kernels_->lanes);
+  const PairwiseSchedule& plan = *schedule_;
+  const std::size_t elements = plan.slot_count() * (message_elements() / blocks());
+  // Lanes behind the last factor have no variable that would write them.
+  if (slots_.size() < elements) std::fill_n(slots_.reserve(elements), elements, T(1));
+  T* messages = at.messages.data();
+  const auto step = [&](std::size_t begin, std::size_t end) {
+    return probabilities_->step(graph_, exponentials_.data(), damping_, messages, slots_.data(), plan.blocks().data(),
+                                plan.slots().data(), begin, end, true, messages);
+  };
+  const std::size_t grain = std::max<std::size_t>(1, block_grain()), rest = plan.first_block(plan.tiles());
+  const std::size_t left = blocks() - rest;
+  std::vector<T> most(plan.chunks() + left / grain + 1, T(0));
+  split(plan.chunks(), 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t chunk = begin; chunk < end; ++chunk)
+      for (std::size_t tile = plan.first_tile(chunk); tile < plan.first_tile(chunk + 1); ++tile) {
+        probabilities_->cavities(graph_, unary_.data(), messages, plan.slots().data(), plan.first_variable(tile),
+                                 plan.first_variable(tile + 1), slots_.data());
+        most[chunk] = std::max(most[chunk], step(plan.first_block(tile), plan.first_block(tile + 1)));
+      }
+  });
+  split(left, grain, [&](std::size_t begin, std::size_t end) {
+    most[plan.chunks() + begin / grain] = step(rest + begin, rest + end);
+  });
+  return *std::max_element(most.begin(), most.end());
 }
 
 template <class T>
@@ -184,8 +239,14 @@ void PairwiseRun<T>::forward(const PairwiseInput<T>& in, int iterations, T dampi
   kept_.resize(static_cast<std::size_t>(keep ? iterations + 1 : 2));
   const auto at = [&](int n) -> PairwiseMessages<T>& { return kept_[static_cast<std::size_t>(keep ? n : n % 2)]; };
   engine_.start(at(0));
-  for (int n = 0; n < iterations; ++n) engine_.step(in, at(n), at(n + 1));
-  engine_.read(in, at(iterations), log_marginals);
+  const bool in_place = !keep && engine_.in_probabilities();
+  for (int n = 0; n < iterations; ++n) {
+    if (in_place)
+      engine_.renew(at(0));
+    else
+      engine_.step(in, at(n), at(n + 1));
+  }
+  engine_.read(in, at(in_place ? 0 : iterations), log_marginals);
 }
 
 template <class T>

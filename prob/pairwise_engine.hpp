@@ -6,6 +6,7 @@
 
 #include <tapestry/prob/kernels/pairwise_beliefs.hpp>
 #include <tapestry/prob/kernels/pairwise_probabilities.hpp>
+#include <tapestry/prob/pairwise_schedule.hpp>
 #include <tapestry/prob/pool_buffer.hpp>
 
 namespace tapestry::detail {
@@ -20,7 +21,7 @@ class PairwiseWiring {
   std::size_t factors() const { return first_.size(); }
 
  private:
-  std::vector<std::int64_t> first_, second_, offsets_, incident_;
+  PairwiseSchedule::Numbers<std::int64_t> first_, second_, offsets_, incident_;
 };
 
 /// Log-potentials: unary [variables, states]; the potential of factor f is at potentials + index[f] * states^2 (f
@@ -70,7 +71,12 @@ class PairwiseBeliefPropagationEngine {
   void prepare(const PairwiseInput<T>& in, T damping);
   /// Uniform messages.
   void start(PairwiseMessages<T>& at) const;
-  void step(const PairwiseInput<T>& in, PairwiseMessages<T>& from, PairwiseMessages<T>& to) const;
+  /// Returns the largest change of a message's probability if it is `measured`.
+  T step(const PairwiseInput<T>& in, PairwiseMessages<T>& from, PairwiseMessages<T>& to, bool measured = false) const;
+  /// Whether messages are probabilities, so that renew() may be called.
+  bool in_probabilities() const { return in_probabilities_; }
+  /// The same step in place, which leaves no cavities. Returns the largest change of a message's probability.
+  T renew(PairwiseMessages<T>& at);
   /// Fills in the cavities of messages.
   void find_cavities(const PairwiseInput<T>& in, PairwiseMessages<T>& at) const;
   /// The largest change of a message's probability.
@@ -123,6 +129,7 @@ class PairwiseBeliefPropagationEngine {
   Sums sums(const PairwiseInput<T>& in, const PairwiseMessages<T>& at, T* log_marginals) const;
   /// Unnormalised log-beliefs, and how many -inf are in them.
   void gather(const PairwiseInput<T>& in, const T* log_messages, T* beliefs, T* counts) const;
+  void find_tables(const std::int64_t* index);
   T* counts(PoolBuffer<T>& buffer) const { return infinite_ ? buffer.reserve(belief_elements()) : nullptr; }
 
   const Kernels* kernels_;
@@ -134,6 +141,9 @@ class PairwiseBeliefPropagationEngine {
   bool infinite_ = false;  // whether messages can be -inf
   bool in_probabilities_ = false;
   PoolBuffer<T> exponentials_, range_, shift_, unary_;
+  PairwiseSchedule::Numbers<std::int32_t> tables_;
+  std::unique_ptr<const PairwiseSchedule> schedule_;  // of renew()
+  PoolBuffer<T> slots_;
 };
 
 extern template class PairwiseBeliefPropagationEngine<float>;

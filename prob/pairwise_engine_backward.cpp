@@ -62,10 +62,10 @@ void PairwiseBeliefPropagationEngine<T>::enter(PairwiseGradients<T>& g) const {
   T* cavities = g.cavities.reserve(elements);
   T* carry = damping_ != T(0) ? g.carry.reserve(elements) : nullptr;
   std::fill_n(carry, g.carry.size(), T(0));
-  if (!cavities_given) std::fill_n(cavities, elements, T(0));
   if (in_probabilities_) {
     T* messages = g.messages.reserve(elements);
-    std::fill_n(messages, elements, T(0));
+    // Lanes behind the last factor have no variable that would write them.
+    if (elements > 0) std::fill(messages + elements - elements / blocks(), messages + elements, T(0));
     if (cavities_given)
       split(blocks(), block_grain(),
             [&](std::size_t begin, std::size_t end) { beliefs_->to_rows(graph_, begin, end, cavities); });
@@ -79,7 +79,10 @@ void PairwiseBeliefPropagationEngine<T>::enter(PairwiseGradients<T>& g) const {
     for (std::size_t i = 0; i < own.size() && cavities_given && i < elements; ++i) messages[i] += own.data()[i];
     return;
   }
-  if (!cavities_given) return;
+  if (!cavities_given) {
+    std::fill_n(cavities, elements, T(0));
+    return;
+  }
   PoolBuffer<T> sums(belief_elements());
   split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {
     kernels_->scatter(graph_, cavities, begin, end, sums.data(), g.unary.data());

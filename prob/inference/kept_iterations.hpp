@@ -25,6 +25,11 @@ struct IterationPlan {
             options.tolerance > 0 ? std::max(options.tolerance, 8.0 * std::numeric_limits<T>::epsilon()) : 0,
             options.gradient, keep};
   }
+  /// Whether states before the last are kept.
+  bool history() const {
+    return keep && (gradient == GradientMode::unrolled || gradient == GradientMode::checkpointed ||
+                    gradient == GradientMode::truncated);
+  }
   /// Iterations from one kept state to the next.
   std::int64_t stride() const {
     if (gradient != GradientMode::checkpointed) return 1;

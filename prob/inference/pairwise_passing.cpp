@@ -6,6 +6,7 @@
 #include <limits>
 
 #include <tapestry/autodiff/composed_vjp.hpp>
+#include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/tape.hpp>
@@ -92,7 +93,7 @@ class PairwisePassing final : public Operation<T> {
     for (std::int64_t b = 0; b < layout_.batches(); ++b) {
       Run& run = runs_[static_cast<std::size_t>(b)];
       if (c.output(0)[b] == -std::numeric_limits<T>::infinity()) continue;
-      run.potentials.load(*plan_, potentials.data, potentials.layouts, b);
+      run.potentials.refer(*plan_, potentials.data, potentials.layouts, b);
       auto g = read_backward(run, b, c);
       pass_back(run, g);
       hand_out(run, g, b, potentials, c);
@@ -121,13 +122,19 @@ class PairwisePassing final : public Operation<T> {
   void iterate(Run& run, bool traced) {
     const auto in = run.potentials.input();
     run.engine.prepare(in, static_cast<T>(options_.damping));
+    const IterationPlan plan = iterations();
+    const bool in_place = !plan.history() && run.engine.in_probabilities();
+    T change = 0;
     Messages first;
     run.engine.start(first);
     run.converged = iterate_keeping(
-        iterations(), std::move(first), run.kept, run.steps,
-        [&](Messages& now, Messages& next) { run.engine.step(in, now, next); },
-        [&](const Messages& now, const Messages& next) {
-          const auto residual = static_cast<double>(run.engine.change(now, next));
+        plan, std::move(first), run.kept, run.steps,
+        [&](Messages& now, Messages& next) {
+          change = in_place ? run.engine.renew(now) : run.engine.step(in, now, next, true);
+          if (in_place) std::swap(now, next);
+        },
+        [&](const Messages&, const Messages&) {
+          const auto residual = static_cast<double>(change);
           if (traced) progress_->trace.residual.push_back(residual);
           if (traced) ++progress_->trace.iterations;
           progress_->trace.updates += plan_->pairs();
@@ -270,7 +277,7 @@ class PairwisePassing final : public Operation<T> {
       if (plan_->pairwise(number)) {
         const T* from = tables.data() + run.potentials.first_table(number) * static_cast<std::size_t>(square);
         const std::int64_t n = (layout.factor_stride == 0 ? 1 : group.factors()) * square;
-        for (std::int64_t i = 0; i < n; ++i) out[i] += from[i];
+        kernels<ElementwiseKernels<T>>().accumulate(from, out, static_cast<std::size_t>(n));
         continue;
       }
       if (options_.gradient == Mode::likelihood) {
@@ -326,6 +333,7 @@ InferenceResult<T> pass_pairwise(const FactorGraph<T>& graph, const std::shared_
   if (result.possible) {
     const std::int64_t n = graph.variables(), K = plan->states();
     std::vector<std::int64_t> best;
+    best.reserve(static_cast<std::size_t>(n * result.log_partition.size()));
     for (std::int64_t b = 0; b < result.log_partition.size(); ++b)
       for (const auto& marginals : result.variables) {
         const std::int64_t size = marginals.size() / result.log_partition.size();

@@ -35,6 +35,9 @@ class PairwisePotentials {
   /// @throws NumericalError for NaN or +inf
   void load(const PairwisePlan& plan, const std::vector<const T*>& data, const std::vector<PotentialLayout>& layouts,
             std::int64_t batch);
+  /// The same numbers again, which may be elsewhere in memory.
+  void refer(const PairwisePlan& plan, const std::vector<const T*>& data, const std::vector<PotentialLayout>& layouts,
+             std::int64_t batch);
   PairwiseInput<T> input() const { return {unary_.data(), potentials_, index_.empty() ? nullptr : index_.data()}; }
   /// Different tables of pairwise potentials, and the first of a group's.
   std::size_t tables() const { return tables_; }
@@ -43,7 +46,7 @@ class PairwisePotentials {
  private:
   PoolBuffer<T> unary_, copies_;
   const T* potentials_ = nullptr;
-  std::vector<std::int64_t> index_;
+  PairwiseSchedule::Numbers<std::int64_t> index_;
   std::vector<std::size_t> first_table_;
   std::size_t tables_ = 0;
 };

@@ -81,9 +81,10 @@ void PairwisePotentials<T>::load(const PairwisePlan& plan, const std::vector<con
   for (const auto& [variable, state] : graph.evidence)
     for (std::int64_t k = 0; k < K; ++k)
       if (k != state) unary[variable * K + k] = -std::numeric_limits<T>::infinity();
-  index_.clear();
   // A table for each factor needs no index.
   const bool indexed = static_cast<std::int64_t>(tables_) != plan.pairs();
+  index_.resize(indexed ? static_cast<std::size_t>(plan.pairs()) : 0);
+  std::size_t at = 0;
   T* copies = pair_groups > 1 ? copies_.reserve(tables_ * static_cast<std::size_t>(square)) : nullptr;
   for (std::size_t g = 0; g < graph.factors.size(); ++g) {
     if (!plan.pairwise(g)) continue;
@@ -94,9 +95,17 @@ void PairwisePotentials<T>::load(const PairwisePlan& plan, const std::vector<con
       std::copy_n(from[g], (shared ? 1 : factors) * square,
                   copies + first_table_[g] * static_cast<std::size_t>(square));
     for (std::int64_t f = 0; indexed && f < factors; ++f)
-      index_.push_back(static_cast<std::int64_t>(first_table_[g]) + (shared ? 0 : f));
+      index_[at++] = static_cast<std::int64_t>(first_table_[g]) + (shared ? 0 : f);
   }
   if (copies != nullptr) potentials_ = copies;
+}
+
+template <class T>
+void PairwisePotentials<T>::refer(const PairwisePlan& plan, const std::vector<const T*>& data,
+                                  const std::vector<PotentialLayout>& layouts, std::int64_t batch) {
+  if (potentials_ == copies_.data()) return;
+  for (std::size_t g = 0; g < data.size(); ++g)
+    if (plan.pairwise(g)) potentials_ = data[g] + (layouts[g].batch > 0 ? batch * layouts[g].batch_stride : 0);
 }
 
 template class PairwisePotentials<float>;

@@ -10,6 +10,7 @@ void prepare(const PairwiseGraph& graph, const T* potentials, const std::int64_t
              std::size_t last, T* exponentials, T* range, T* shift) {
   const std::size_t square = graph.states * graph.states;
   for (std::size_t b = first; b < last; ++b) {
+    if (table_of(graph, b) != b) continue;
     const Potentials<T> from(potentials, index, Block<T>(graph, b), square);
     T* out = exponentials + b * square * lanes<T>;
     Vec<T> most = splat<T>(-infinity<T>), least = splat<T>(infinity<T>);
@@ -85,12 +86,13 @@ void step_blocks(const PairwiseGraph& graph, const T* potentials, const std::int
   for (std::size_t b = first; b < last; ++b) {
     const Block<T> block(graph, b);
     const T* in = messages + b * block_messages<T>(K);
-    const T* potential = exponentials + b * square * lanes<T>;
+    const std::size_t table = table_of(graph, b);
+    const T* potential = exponentials + table * square * lanes<T>;
     for (int direction = 0; direction < 2; ++direction) {
       Vec<T> from[room<fixed>], out[room<fixed>], sum{};
       cavity(K, block, direction, beliefs, infinite, in, from);
       T* to = next + b * block_messages<T>(K) + static_cast<std::size_t>(direction) * K * lanes<T>;
-      if (range[b] <= narrow<T>) {
+      if (range[table] <= narrow<T>) {
         const Vec<T> most = largest<T>(K, from);
         for (std::size_t m = 0; m < K; ++m) from[m] = exp_nonpositive(from[m] - most);
         for (std::size_t o = 0; o < K; ++o) {
@@ -110,7 +112,7 @@ void step_blocks(const PairwiseGraph& graph, const T* potentials, const std::int
       const T* old = in + static_cast<std::size_t>(direction) * K * lanes<T>;
       const Vec<T> normaliser = sum == T(0) ? Vec<T>{} : vlog(sum);
       for (std::size_t o = 0; o < K; ++o) {
-        Vec<T> value = (range[b] <= narrow<T> ? vlog(out[o]) : out[o]) - normaliser;
+        Vec<T> value = (range[table] <= narrow<T> ? vlog(out[o]) : out[o]) - normaliser;
         if (damping != T(0)) value = vlog(vexp(value) * (T(1) - damping) + vexp(load<T>(old + o * lanes<T>)) * damping);
         store<T>(to + o * lanes<T>, value);
       }
@@ -172,7 +174,8 @@ void step_backward_blocks(const PairwiseGraph& graph, const T* potentials, const
   for (std::size_t b = first; b < last; ++b) {
     const Block<T> block(graph, b);
     const std::size_t place = b * block_messages<T>(K);
-    const T* potential = exponentials + b * square * lanes<T>;
+    const std::size_t table = table_of(graph, b);
+    const T* potential = exponentials + table * square * lanes<T>;
     T* pairs = grad_pairs + b * square * lanes<T>;
     Vec<T> grad[2][room<fixed>];
     // A message adds to its receiver's belief, and so to all of its cavities but the one towards the sender.
@@ -212,7 +215,7 @@ void step_backward_blocks(const PairwiseGraph& graph, const T* potentials, const
         total /= T(1) - damping;
         for (std::size_t o = 0; o < K; ++o) g[o] = share[o] * (g[o] - total);
       }
-      if (range[b] <= narrow<T>) {
+      if (range[table] <= narrow<T>) {
         const Vec<T> most = largest<T>(K, from);
         for (std::size_t m = 0; m < K; ++m) from[m] = exp_nonpositive(from[m] - most);
         for (std::size_t o = 0; o < K; ++o) {

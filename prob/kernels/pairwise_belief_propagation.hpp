@@ -15,6 +15,9 @@ struct PairwiseGraph {
   const std::int64_t* second;   ///< [factors] columns
   const std::int64_t* offsets;  ///< [variables + 1]
   const std::int64_t* incident;
+  /// Per block of factors the first one with the same potentials (null: each has its own), at whose place what is
+  /// computed from potentials stands for all of them.
+  const std::int32_t* tables = nullptr;
 };
 
 /// Flooding sum-product on pairwise factors. Messages are logarithms, normalised; factors are in blocks of `lanes`,

@@ -5,13 +5,6 @@
 namespace tapestry::detail::TAPESTRY_ARCH {
 namespace {
 
-/// How many of a block's lanes are factors.
-template <class T>
-TAPESTRY_INLINE std::size_t used_lanes(const PairwiseGraph& graph, std::size_t block) {
-  const std::size_t left = graph.factors - block * lanes<T>;
-  return left < lanes<T> ? left : lanes<T>;
-}
-
 /// Writes an entry of the tables of lanes [low, high): out[lane - low, n].
 template <class T>
 TAPESTRY_INLINE void scatter_entry(Vec<T> x, std::size_t low, std::size_t high, std::size_t square, T* out) {
@@ -28,7 +21,7 @@ void factors_of(const PairwiseGraph& graph, const T* potentials, const std::int6
   const std::size_t K = fixed != 0 ? fixed : graph.states, square = K * K;
   for (std::size_t b = first; b < last; ++b) {
     const Block<T> block(graph, b);
-    const std::size_t used = used_lanes<T>(graph, b);
+    const std::size_t table = table_of(graph, b), used = used_lanes<T>(graph, b);
     const std::size_t start = b * lanes<T>, low = begin > start ? begin - start : 0;
     const std::size_t high = probabilities == nullptr || end <= start ? low : end - start < used ? end - start : used;
     T* out = probabilities == nullptr ? nullptr : probabilities + (start + low - begin) * square;
@@ -38,10 +31,10 @@ void factors_of(const PairwiseGraph& graph, const T* potentials, const std::int6
       cavity(K, block, d, beliefs, infinite, in, side[d]);
       most[d] = largest<T>(K, side[d]);
     }
-    if (range[b] <= narrow<T>) {
+    if (range[table] <= narrow<T>) {
       for (int d = 0; d < 2; ++d)
         for (std::size_t k = 0; k < K; ++k) side[d][k] = exp_nonpositive(side[d][k] - most[d]);
-      const T* potential = exponentials + b * square * lanes<T>;
+      const T* potential = exponentials + table * square * lanes<T>;
       for (std::size_t i = 0; i < K; ++i) {
         Vec<T> row{};
         for (std::size_t j = 0; j < K; ++j) row += side[1][j] * load<T>(potential + (i * K + j) * lanes<T>);
@@ -54,7 +47,7 @@ void factors_of(const PairwiseGraph& graph, const T* potentials, const std::int6
           scatter_entry<T>(factor * side[1][j] * load<T>(potential + (i * K + j) * lanes<T>), low, high, square,
                            out + i * K + j);
       }
-      log_normaliser = most[0] + most[1] + load<T>(shift + b * lanes<T>);
+      log_normaliser = most[0] + most[1] + load<T>(shift + table * lanes<T>);
     } else {
       const Potentials<T> potential(potentials, index, block, square);
       Vec<T> top = splat<T>(-infinity<T>);

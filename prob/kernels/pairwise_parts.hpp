@@ -11,6 +11,18 @@ constexpr std::size_t block_messages(std::size_t states) {
   return 2 * states * lanes<T>;
 }
 
+/// How many of a block's lanes are factors.
+template <class T>
+TAPESTRY_INLINE std::size_t used_lanes(const PairwiseGraph& graph, std::size_t block) {
+  const std::size_t left = graph.factors - block * lanes<T>;
+  return left < lanes<T> ? left : lanes<T>;
+}
+
+/// The block at whose place a block's exponentials are.
+TAPESTRY_INLINE std::size_t table_of(const PairwiseGraph& graph, std::size_t block) {
+  return graph.tables == nullptr ? block : static_cast<std::size_t>(graph.tables[block]);
+}
+
 /// Where the message of factor f to `second` (2 f) or `first` (2 f + 1) starts; its states are `lanes` apart.
 template <class T>
 TAPESTRY_INLINE std::size_t place_of(std::int64_t message, std::size_t states) {

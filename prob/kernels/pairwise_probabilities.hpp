@@ -15,10 +15,14 @@ struct PairwiseProbabilityKernels {
 
   /// exponentials[variables, states] of the unary potentials less the largest of each variable.
   void (*load_unary)(const PairwiseGraph& graph, const T* unary, std::size_t first, std::size_t last, T* exponentials);
-  void (*cavities)(const PairwiseGraph& graph, const T* unary, const T* messages, std::size_t first, std::size_t last,
-                   T* cavities);
-  void (*step)(const PairwiseGraph& graph, const T* exponentials, T damping, const T* messages, const T* cavities,
-               std::size_t first, std::size_t last, T* next);
+  /// The cavities of block b go to place slots[b] (null: b).
+  void (*cavities)(const PairwiseGraph& graph, const T* unary, const T* messages, const std::int32_t* slots,
+                   std::size_t first, std::size_t last, T* cavities);
+  /// The new messages of blocks[first, last) (null: blocks first to last), from cavities at their slots. `next` may be
+  /// `messages`. Returns the largest change of a message if `measured`.
+  T (*step)
+  (const PairwiseGraph& graph, const T* exponentials, T damping, const T* messages, const T* cavities,
+   const std::int32_t* blocks, const std::int32_t* slots, std::size_t first, std::size_t last, bool measured, T* next);
   /// In the layout of PairwiseBeliefPropagationKernels, for blocks [first, last).
   void (*logarithms)(const PairwiseGraph& graph, const T* messages, std::size_t first, std::size_t last, T* out);
   /// The gradients of logarithms of messages, by receivers, from those of the beliefs (grad_cavities null), or from
