@@ -20,14 +20,6 @@ inline constexpr int fraction_bits = single<T> ? 23 : 52;
 template <class T>
 inline constexpr Integer<T> exponent_bias = single<T> ? 127 : 1023;
 
-template <class T, int U, class... C>
-TAPESTRY_INLINE Pack<T, U> polynomial(const Pack<T, U>& x, T constant, C... higher) {
-  if constexpr (sizeof...(higher) == 0)
-    return like(x, constant);
-  else
-    return polynomial(x, higher...) * x + constant;
-}
-
 template <class T, int U>
 TAPESTRY_INLINE Pack<T, U> vabs(const Pack<T, U>& x) {
   constexpr Integer<T> all_but_sign = single<T> ? Integer<T>(0x7fffffff) : Integer<T>(0x7fffffffffffffff);
@@ -70,6 +62,12 @@ TAPESTRY_INLINE Pack<T, U> round_small(const Pack<T, U>& x) {
   return (x + magic) - magic;
 }
 
+/// x y, rounded like that.
+template <class T, int U>
+TAPESTRY_INLINE Pack<T, U> rounded_product(const Pack<T, U>& x, T y) {
+  return round_small(x * y);
+}
+
 /// 2^k for integral k in the exponent's range.
 template <class T, int U>
 TAPESTRY_INLINE Pack<T, U> power_of_two(const Pack<T, U>& k) {
@@ -78,58 +76,39 @@ TAPESTRY_INLINE Pack<T, U> power_of_two(const Pack<T, U>& k) {
   return from_bits(shift_left(bits(k + (magic + T(exponent_bias<T>))), fraction_bits<T>));
 }
 
-/// x = k ln 2 + r with |r| <= ln 2 / 2, and q = (e^r - 1 - r) / r^2.
 template <class T, int U>
-struct ExpReduced {
-  Pack<T, U> k, r, q;
-};
-template <class T, int U>
-TAPESTRY_INLINE ExpReduced<T, U> reduce_exp(const Pack<T, U>& x) {
-  ExpReduced<T, U> e;
-  if constexpr (single<T>) {
-    e.k = round_small(x * 1.44269504f);
-    e.r = (x - e.k * 0.693359375f) - e.k * -2.12194440e-4f;
-    e.q = polynomial(e.r, 0.50000000423970727f, 0.16666666812380562f, 0.041666365440200119f, 0.0083332739239705514f,
-                     0.0013940377293651832f, 0.00019913775082625061f);
-  } else {
-    e.k = round_small(x * 1.4426950408889634);
-    e.r = (x - e.k * 6.93147180369123816490e-01) - e.k * 1.90821492927058770002e-10;
-    e.q = polynomial(e.r, 0.50000000000000046194, 0.16666666666666684355, 0.041666666666581453535,
-                     0.0083333333333155395649, 0.0013888888930392792517, 0.00019841269901175048422,
-                     0.0000248015064029369544, 2.7557229461489129258e-6, 2.7625667370994595801e-7,
-                     2.5114036437238971359e-8);
-  }
-  return e;
+TAPESTRY_INLINE Pack<T, U> fused(const Pack<T, U>& a, const Pack<T, U>& b, const Pack<T, U>& c) {
+  return a * b + c;
 }
-
-/// e^x. 1 ulp.
+/// x 2^k for integral k, where it overflows or is a denormal, too.
 template <class T, int U>
-TAPESTRY_INLINE Pack<T, U> vexp(const Pack<T, U>& x) {
-  constexpr T low = single<T> ? T(-104) : T(-746), high = single<T> ? T(89) : T(710);
-  const ExpReduced<T, U> e = reduce_exp(less_or_second(high, greater_or_second(low, x)));
-  const Pack<T, U> p = e.q * (e.r * e.r) + e.r + T(1);
+TAPESTRY_INLINE Pack<T, U> scaled(const Pack<T, U>& x, const Pack<T, U>& k) {
 #if defined(__AVX512F__)
   Pack<T, U> y;
   for (int u = 0; u < U; ++u) {
     if constexpr (single<T>)
-      y.v[u] = (Vec<T>)_mm512_mask_scalef_ps((__m512)p.v[u], __mmask16(-1), (__m512)p.v[u], (__m512)e.k.v[u]);
+      y.v[u] = (Vec<T>)_mm512_mask_scalef_ps((__m512)x.v[u], __mmask16(-1), (__m512)x.v[u], (__m512)k.v[u]);
     else
-      y.v[u] = (Vec<T>)_mm512_mask_scalef_pd((__m512d)p.v[u], __mmask8(-1), (__m512d)p.v[u], (__m512d)e.k.v[u]);
+      y.v[u] = (Vec<T>)_mm512_mask_scalef_pd((__m512d)x.v[u], __mmask8(-1), (__m512d)x.v[u], (__m512d)k.v[u]);
   }
   return y;
 #else
   // In two steps: 2^k alone may be out of range where the product is not.
-  const Pack<T, U> half = round_small(e.k * T(0.5));
-  return (p * power_of_two(half)) * power_of_two(e.k - half);
+  const Pack<T, U> half = round_small(k * T(0.5));
+  return (x * power_of_two(half)) * power_of_two(k - half);
 #endif
 }
+
+#define TAPESTRY_FORMULA TAPESTRY_INLINE
+#include <tapestry/autodiff/kernels/exponential.inc>
+#undef TAPESTRY_FORMULA
 
 /// e^x for x in [-87, 0] (float) or [-708, 0] (double), less than 1e-37 (1e-307) below: for sums in which that is
 /// nothing.
 template <class T, int U>
 TAPESTRY_INLINE Pack<T, U> vexp_of_negative(const Pack<T, U>& x) {
   constexpr T low = single<T> ? T(-87) : T(-708);
-  const ExpReduced<T, U> e = reduce_exp(greater_or_second(low, x));
+  const ExpReduced<Pack<T, U>> e = reduce_exp(greater_or_second(low, x));
   const Pack<T, U> y = (e.q * (e.r * e.r) + e.r + T(1)) * power_of_two(e.k);
   return select(x < low, T(0), y);
 }
@@ -139,7 +118,7 @@ template <class T, int U>
 TAPESTRY_INLINE Pack<T, U> vexpm1(const Pack<T, U>& x) {
   constexpr T low = single<T> ? T(-20) : T(-44), high = single<T> ? T(89) : T(710);
   constexpr T tiny = single<T> ? T(1e-10) : T(1e-20);
-  const ExpReduced<T, U> e = reduce_exp(less_or_second(high, greater_or_second(low, x)));
+  const ExpReduced<Pack<T, U>> e = reduce_exp(less_or_second(high, greater_or_second(low, x)));
   const Pack<T, U> p = e.q * (e.r * e.r) + e.r;
   const Pack<T, U> half = power_of_two(e.k - T(1));
   const Pack<T, U> y = (p * half + (half - T(0.5))) * T(2);
@@ -222,24 +201,10 @@ TAPESTRY_INLINE Pack<T, U> log1p_of_fraction(const Pack<T, U>& x) {
   return log_reduced(k, f);
 }
 
-/// 1 / (1 + e^-x). 2 ulp.
-template <class T, int U>
-TAPESTRY_INLINE Pack<T, U> vsigmoid(const Pack<T, U>& x) {
-  const Pack<T, U> e = vexp(-vabs(x));
-  return select(x < T(0), e, like(x, T(1))) / (e + T(1));
-}
 /// log(1 + e^x). 2 ulp.
 template <class T, int U>
 TAPESTRY_INLINE Pack<T, U> vsoftplus(const Pack<T, U>& x) {
   return greater_or_second(T(0), x) + log1p_of_fraction(vexp(-vabs(x)));
-}
-/// (e^2x - 1) / (e^2x + 1), the sums at full precision from one exponential. 3 ulp.
-template <class T, int U>
-TAPESTRY_INLINE Pack<T, U> vtanh(const Pack<T, U>& x) {
-  const Pack<T, U> magnitude = less_or_second(T(22), vabs(x));
-  const ExpReduced<T, U> e = reduce_exp(magnitude + magnitude);
-  const Pack<T, U> p = e.q * (e.r * e.r) + e.r, scale = power_of_two(e.k);
-  return copy_sign((p * scale + (scale - T(1))) / (p * scale + (scale + T(1))), x);
 }
 
 // The same on one vector.

@@ -14,6 +14,11 @@ struct Pack {
   static constexpr int width = U;
   static constexpr std::size_t size = lanes<T> * U;
   Vec<T> v[U];
+  static TAPESTRY_ALWAYS_INLINE Pack filled(T value) {
+    Pack x;
+    for (int u = 0; u < U; ++u) x.v[u] = splat<T>(value);
+    return x;
+  }
 };
 
 /// The lanes of a comparison (all bits set or none), or the bits of a Pack.
@@ -44,9 +49,7 @@ TAPESTRY_INLINE void store_pack(T* p, const Pack<T, U>& x) {
 }
 template <class T, int U>
 TAPESTRY_INLINE Pack<T, U> splat_pack(T value) {
-  Pack<T, U> x;
-  for (int u = 0; u < U; ++u) x.v[u] = splat<T>(value);
-  return x;
+  return Pack<T, U>::filled(value);
 }
 /// A Pack like `x`, filled with `value`.
 template <class T, int U>

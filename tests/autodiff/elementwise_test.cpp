@@ -1,6 +1,10 @@
 #include <tapestry/autodiff/elementwise.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -63,6 +67,46 @@ TEST_CASE("elementwise: every function's derivatives") {
   check("gamma", [](auto v) { return lgamma(v + 1) + digamma(v + 0.5); });
   check("choices", [](auto v) { return maximum(v * v, v * 0.5) + minimum(v * v * v, v * 0.5) * 2; });
   check("quotients", [](auto v) { return (2 - v) / (1.0 / v + 3) - (v - 1) / 4 + -v; });
+}
+
+TEST_CASE_TEMPLATE("elementwise: exponentials are exact to a few units in the last place, at the edges, too", T, float,
+                   double) {
+  using Limits = std::numeric_limits<T>;
+  using Real = long double;
+  const T inf = Limits::infinity();
+  const std::vector<T> edges = {inf,       -inf,     Limits::quiet_NaN(),
+                                T(0),      T(-0.0),  Limits::denorm_min(),
+                                T(-1e-30), T(88.5),  T(88.73),
+                                T(89.5),   T(-87.5), T(-103),
+                                T(-104.5), T(709.5), T(711),
+                                T(-744),   T(-747),  T(20),
+                                T(-20),    T(1e30),  T(-1e30),
+                                T(0.3),    T(-0.35), T(1e-3),
+                                T(9),      T(-11.5), T(21.5)};
+  Tensor<T> x = empty_tensor<T>({static_cast<std::int64_t>(edges.size())});
+  std::copy(edges.begin(), edges.end(), x.data());
+  const Var<T> v(std::move(x));
+  const auto check = [&](const std::string& name, const Var<T>& computed, Real (*exact)(Real)) {
+    for (std::int64_t i = 0; i < v.size(); ++i) {
+      const T a = computed.data()[i], b = static_cast<T>(exact(v.data()[i]));
+      INFO(name, " at ", v.data()[i], ": ", a, " for ", b);
+      CHECK(std::isnan(a) == std::isnan(b));
+      if (std::isnan(b)) continue;
+      CHECK(std::signbit(a) == std::signbit(b));
+      CHECK((a == b || std::abs(a - b) <= 3 * std::max(Limits::epsilon() * std::abs(b), Limits::denorm_min())));
+    }
+  };
+  const auto exp_of = [](Real a) { return std::exp(a); };
+  const auto sigmoid_of = [](Real a) { return 1 / (1 + std::exp(-a)); };
+  const auto tanh_of = [](Real a) { return std::tanh(a); };
+  check("exp", exp(v), exp_of);
+  check("exp in a lambda", elementwise([](auto a) { return exp(a); }, v), exp_of);
+  check("sigmoid", sigmoid(v), sigmoid_of);
+  check("sigmoid in a lambda", elementwise([](auto a) { return sigmoid(a); }, v), sigmoid_of);
+  check("tanh", tanh(v), tanh_of);
+  check("tanh in a lambda", elementwise([](auto a) { return tanh(a); }, v), tanh_of);
+  check("square in a lambda", elementwise([](auto a) { return square(a); }, v), [](Real a) { return a * a; });
+  check("reciprocal in a lambda", elementwise([](auto a) { return reciprocal(a); }, v), [](Real a) { return 1 / a; });
 }
 
 TEST_CASE("elementwise: inputs that do not broadcast are refused by name, empty ones are fine") {

@@ -1,4 +1,6 @@
 // Operations that are bound by memory: elementwise, reductions, softmax, gather and scatter, random numbers.
+#include <array>
+
 #include <tapestry/autodiff/elementwise.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
@@ -7,14 +9,16 @@
 #include <tapestry/autodiff/ops/slicing.hpp>
 #include <tapestry/autodiff/ops/softmax.hpp>
 #include <tapestry/autodiff/random.hpp>
+#include <tapestry/autodiff/threads.hpp>
 
+#include "hand_written.hpp"
 #include "measure.hpp"
 
 using namespace operations;
 
 namespace {
 
-constexpr std::int64_t small = 1 << 14, large = 1 << 20;
+constexpr std::int64_t small = 1 << 14, large = 1 << 20, chunk = 1 << 14;
 
 template <std::int64_t n, class F>
 void elementwise_one(benchmark::State& state, F f) {
@@ -71,6 +75,29 @@ void lambda_backward(benchmark::State& state) {
   });
   report_bytes(state, 12.0 * large);
 }
+#if defined(__x86_64__)
+// What the lambda's pass and the sum are without a tape.
+void hand_written_backward(benchmark::State& state) {
+  if (tapestry::detail::instruction_set() != tapestry::detail::InstructionSet::avx512) {
+    state.SkipWithError("written for AVX-512");
+    return;
+  }
+  use_threads(state);
+  const Var<float> x = numbers<float>({large});
+  Var<float> y = Var<float>::zeros({large}), derivative = Var<float>::zeros({large});
+  const auto& kernels = tapestry::detail::kernels<tapestry::detail::ElementwiseKernels<float>>();
+  for (auto _ : state) {
+    std::array<float, large / chunk> sums;
+    tapestry::detail::parallel_for(large, chunk, [&](std::int64_t begin, std::int64_t end, std::int64_t number) {
+      const auto n = static_cast<std::size_t>(end - begin);
+      hand_written_chain(x.data() + begin, y.mutable_data() + begin, derivative.mutable_data() + begin, n);
+      sums[static_cast<std::size_t>(number)] = kernels.sum(y.data() + begin, n);
+    });
+    benchmark::DoNotOptimize(kernels.sum(sums.data(), sums.size()));
+  }
+  report_bytes(state, 12.0 * large);
+}
+#endif
 
 template <class T, class F>
 void reduction(benchmark::State& state, F f) {
@@ -166,6 +193,9 @@ BENCHMARK(tanh_large)->Apply(with_threads);
 BENCHMARK(relu_large)->Apply(with_threads);
 BENCHMARK(chain_backward)->Apply(with_threads);
 BENCHMARK(lambda_backward)->Apply(with_threads);
+#if defined(__x86_64__)
+BENCHMARK(hand_written_backward)->Apply(with_threads);
+#endif
 BENCHMARK(sum_all)->Apply(with_threads);
 BENCHMARK(sum_rows)->Apply(with_threads);
 BENCHMARK(sum_columns)->Apply(with_threads);
