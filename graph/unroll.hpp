@@ -132,8 +132,10 @@ Unrolled<State> unroll(F step, const State& state, std::int64_t steps, const Unr
 /// @throws as unroll()
 template <class F, class State, class Inputs>
 auto scan(F step, const State& state, const Inputs& inputs, UnrollOptions options = {}) {
-  const auto all = detail::scan_inputs(inputs);
-  using Input = typename decltype(all)::value_type;
+  using All = std::remove_cvref_t<decltype(detail::scan_inputs(inputs))>;
+  using Input = typename All::value_type;
+  // Shared: every segment of a checkpointed scan has a copy of the step.
+  const auto all = std::make_shared<const All>(detail::scan_inputs(inputs));
   using Result = std::remove_cvref_t<std::invoke_result_t<F&, const State&, const Input&>>;
   using Output = typename detail::ScanOutput<Result, State>::type;
   constexpr bool has_output = !std::is_void_v<Output>;
@@ -142,7 +144,7 @@ auto scan(F step, const State& state, const Inputs& inputs, UnrollOptions option
   using Like = std::conditional_t<has_output, std::optional<Output>, std::nullptr_t>;
   const auto like = std::make_shared<std::pair<bool, Like>>();
   const detail::Step erased = [step, state, like, all](std::int64_t t, const detail::Nodes& at) mutable {
-    const Result result = step(detail::with_nodes(state, at.data(), at.size()), all[static_cast<std::size_t>(t)]);
+    const Result result = step(detail::with_nodes(state, at.data(), at.size()), (*all)[static_cast<std::size_t>(t)]);
     detail::Nodes nodes;
     if constexpr (has_output)
       detail::append_nodes(result.first, nodes);
@@ -155,7 +157,7 @@ auto scan(F step, const State& state, const Inputs& inputs, UnrollOptions option
     }
     return nodes;
   };
-  const auto count = static_cast<std::int64_t>(all.size());
+  const auto count = static_cast<std::int64_t>(all->size());
   const detail::Steps found = detail::run_steps(erased, detail::nodes_of(state), count, options);
   Scanned<State, Output> out{detail::with_nodes(state, found.state.data(), found.state.size())};
   if constexpr (has_output) {

@@ -31,6 +31,15 @@ double relative(double a, double b) {
   return std::abs(a - b) / std::max(1e-300, std::abs(b));
 }
 
+/// An input of a scan that counts its copies.
+struct Counted {
+  V value;
+  static inline int copies = 0;
+  explicit Counted(V v) : value(std::move(v)) {}
+  Counted(const Counted& other) : value(other.value) { ++copies; }
+  Counted(Counted&&) = default;
+};
+
 }  // namespace
 
 TEST_CASE("unroll: values, gradients and second order of a struct's state, against a loop") {
@@ -157,6 +166,17 @@ TEST_CASE("scan: outputs and gradients to inputs, state and captured variables, 
   const auto product = [](const V& s, const std::pair<V, V>& p) { return s + p.first * p.second; };
   CHECK(scan(product, V(0.0), pairs).state.item() == 14.0);
   CHECK(scan(product, V(5.0), std::vector<std::pair<V, V>>()).state.item() == 5.0);
+}
+
+TEST_CASE("scan: inputs are copied once, not for each checkpointed segment") {
+  std::vector<Counted> inputs;
+  for (int t = 0; t < 100; ++t) inputs.emplace_back(V(0.01 * t));
+  const V w(0.5, true);
+  Counted::copies = 0;
+  const auto step = [w](const V& at, const Counted& x) { return tanh(w * at) + x.value; };
+  const V end = scan(step, V(0.1), inputs, {.gradient = LoopGradient::checkpointed}).state;
+  grad(end, {w});
+  CHECK(Counted::copies <= 100);
 }
 
 TEST_CASE("unroll: memory of a checkpointed loop grows with the square root of its length") {
