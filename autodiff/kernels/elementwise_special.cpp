@@ -33,6 +33,38 @@ TAPESTRY_INLINE Pack<T, U> vpolygamma(T order, const Pack<T, U>& x) {
   return y;
 }
 
+/// log Gamma of positive finite floats, in double: Stirling's series at x + 7 less the logarithm of what is between,
+/// and near the zeros at 1 and 2 the Taylor series there.
+template <int U>
+TAPESTRY_INLINE Pack<double, U> lgamma_of_positive(const Pack<double, U>& x) {
+  Pack<double, U> between = x;
+  for (int n = 1; n < 7; ++n) between = between * (x + double(n));
+  const Pack<double, U> z = x + 7.0, inverse = 1.0 / z, square = inverse * inverse;
+  const Pack<double, U> series = inverse * polynomial(square, 1.0 / 12, -1.0 / 360, 1.0 / 1260, -1.0 / 1680);
+  const Pack<double, U> far = ((z - 0.5) * vlog(z) - z) + (series + 0.91893853320467274178) - vlog(between);
+  const Pack<double, U> a = x - 1.0, b = x - 2.0;
+  const Pack<double, U> at_one =
+      a * polynomial(a, -0.57721566490153286061, 0.82246703342411321824, -0.40068563438653142847,
+                     0.27058080842778454788, -0.20738555102867398527, 0.16955717699740818995, -0.14404989676884611812,
+                     0.12550966952474304242, -0.11133426586956469049);
+  const Pack<double, U> at_two =
+      b * polynomial(b, 0.42278433509846713939, 0.32246703342411321824, -0.067352301053198095133,
+                     0.020580808427784547879, -0.0073855510286739852663, 0.0028905103307415232858,
+                     -0.0011927539117032609771, 0.00050966952474304242234);
+  constexpr double near = 0.03125;
+  return select(vabs(a) < near, at_one, select(vabs(b) < near, at_two, far));
+}
+template <class T, int U>
+TAPESTRY_INLINE Pack<T, U> vlgamma(const Pack<T, U>& x) {
+  if constexpr (single<T>) {
+    const Pack<T, U> outside = select((x > T(0)) & (x < infinity<T>), like(x, T(0)), T(1));
+    T any = 0;
+    for (int u = 0; u < U; ++u) any += horizontal_sum<T>(outside.v[u]);
+    if (any == T(0)) return narrow(lgamma_of_positive(widen(x)));
+  }
+  return sleef_lgamma(x);
+}
+
 struct Erf {
   static constexpr Unary id = Unary::erf;
   static constexpr int width = 1;
@@ -79,7 +111,7 @@ struct Lgamma {
   static constexpr int width = 1;
   template <class V>
   TAPESTRY_INLINE V value(const V& x) {
-    return sleef_lgamma(x);
+    return vlgamma(x);
   }
   template <class V>
   TAPESTRY_INLINE V derivative(const V& x, const V&) {
