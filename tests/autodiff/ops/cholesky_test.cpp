@@ -83,7 +83,8 @@ TEST_CASE("cholesky: blocks read the lower triangle only, leave zeros above it, 
   CHECK(zeros);
   check_close(matmul(l, l, {.transpose_b = true}), clean, 1e-12);
   s.data()[100 * n + 100] = -1;
-  CHECK_THROWS_WITH_AS(cholesky(V(s)), "cholesky: the matrix is not positive definite: its leading minor of order 101",
+  CHECK_THROWS_WITH_AS(cholesky(V(s)),
+                       "cholesky: the matrix [150, 150] is not positive definite: its leading minor of order 101",
                        NumericalError);
 }
 
