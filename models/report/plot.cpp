@@ -85,10 +85,10 @@ std::string script(const Plot& plot, const std::string& terminal, const std::str
   out.precision(12);
   out << "set encoding utf8\n"
       << "set terminal " << terminal << " noenhanced linewidth 1.3\nset output " << quoted(output)
-      << "\nset key outside top center horizontal noenhanced\n"
+      << "\nset key outside top center horizontal noenhanced samplen 2 width -2 font ',12'\n"
       << "set grid linecolor rgb '#808080' linewidth 0.4\nset border 3\nset tics nomirror\n";
-  if (plot.log_x) out << "set logscale x\n";
-  if (plot.log_y) out << "set logscale y\n";
+  if (plot.log_x) out << "set logscale x\nset format x '%g'\n";
+  if (plot.log_y) out << "set logscale y\nset format y '%g'\n";
   out << "set xlabel " << quoted(plot.x_label) << "\nset ylabel " << quoted(plot.y_label) << '\n';
   for (std::size_t c = 0; c < plot.curves.size(); ++c) {
     const Curve& curve = plot.curves[c];
@@ -132,7 +132,10 @@ std::optional<std::string> drawn(const Plot& plot, const std::string& terminal) 
 }  // namespace
 
 std::optional<std::string> plot_svg(const Plot& plot, const std::string& id) {
-  std::optional<std::string> svg = drawn(plot, "svg size 560,380 dynamic font 'sans-serif,14' name " + quoted(id));
+  // Names of two curves go on a line of the legend.
+  const std::size_t height = 360 + 20 * ((plot.curves.size() + 1) / 2);
+  std::optional<std::string> svg =
+      drawn(plot, "svg size 560," + std::to_string(height) + " dynamic font 'sans-serif,14' name " + quoted(id));
   if (!svg) return svg;
   svg->erase(0, svg->find("<svg"));  // without the XML declaration, which has no place inside a page
   for (const char* black : {"black", "rgb(  0,   0,   0)"}) {

@@ -100,6 +100,13 @@ TEST_CASE("DenseCrf: mean field over all pairs of pixels, as loops say, image by
   CHECK_THROWS_AS(pairwise.log_marginals(Var<double>::zeros({2, 3, height, width}), images), ShapeError);
 }
 
+TEST_CASE("DenseCrf: starts with the coupling between equal states and the weights of its options") {
+  const DensePairwise<double> pairwise(2, {.coupling = 0.7, .weight = 3});
+  CHECK(pairwise.compatibility.tensor() == Tensor<double>{{0.7, 0}, {0, 0.7}});
+  CHECK(pairwise.weights.tensor() == Tensor<double>{{3, 3}, {3, 3}});
+  CHECK_THROWS_AS(DensePairwise<double>(0, {}), ShapeError);
+}
+
 TEST_CASE("DenseCrf: learns where colours do not tell a pixel but its neighbours do") {
   Generator random(2);
   // The left half of an image is 0, the right half 1, under noise.

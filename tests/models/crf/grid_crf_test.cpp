@@ -136,6 +136,11 @@ TEST_CASE("grid CRF: tree-reweighted propagation bounds from above with edges th
   for (std::int64_t b = 0; b < batch; ++b) CHECK(bound.log_partition.data()[b] > exact.log_partition.data()[b]);
   for (std::int64_t i = 0; i < log_q.size(); ++i)
     CHECK(std::exp(log_q.data()[i]) == doctest::Approx(bound.variables[0].data()[i]).epsilon(1e-6));
+  const auto few = grid_log_marginals(p, {GridMethod::tree_reweighted, 3, 0.3});
+  const auto same =
+      infer(grid_graph(p), TreeReweighted{.iterations = 3, .damping = 0.3, .weights = {1, 5.0 / 7, 5.0 / 7}});
+  for (std::int64_t i = 0; i < few.size(); ++i)
+    CHECK(std::exp(few.data()[i]) == doctest::Approx(same.variables[0].data()[i]).epsilon(1e-12));
   CHECK_NOTHROW(check_gradients(
       [&](const std::vector<Var<double>>& x) {
         return grid_loss<double>({x[0], x[1], x[2]}, labels, GridLoss::univariate_log,
