@@ -110,7 +110,7 @@ double cluster_memory(const DiscreteModel& model, double limit) {
 
 InferenceResult<double> approximate(const FactorGraph<double>& graph, const DiscreteModel& model,
                                     const Settings& settings) {
-  constexpr double nanoseconds = 4e9;  // large models make fewer iterations
+  constexpr double nanoseconds = 2.5e9;  // large models make fewer iterations
   const NoGradients none;
   const auto& method = settings.method;
   const auto iterations = [&](double usual) {

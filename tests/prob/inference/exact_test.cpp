@@ -104,6 +104,16 @@ TEST_CASE("potentials beyond the range of double are summed with logarithms") {
   CHECK(exact_marginals(model).variables[1] == std::vector<double>{1, 0});
 }
 
+TEST_CASE("tables of denormal numbers, whose reciprocals are infinite") {
+  constexpr double least = std::numeric_limits<double>::denorm_min();
+  const DiscreteModel model{ModelKind::markov, {2, 2}, {{0}, {0, 1}}, {{least, 2 * least}, {3, 1, 0, 1}}, {}, {}};
+  const auto result = exact_marginals(model);
+  CHECK(result.log_partition == doctest::Approx(std::log(least) + std::log(6.0)).epsilon(1e-14));
+  CHECK(result.variables[0][1] == doctest::Approx(1 / 3.0).epsilon(1e-13));
+  CHECK(result.variables[1][0] == doctest::Approx(1 / 2.0).epsilon(1e-13));
+  CHECK(exact_maximum(model).assignment == std::vector<std::int64_t>{0, 0});
+}
+
 TEST_CASE("larger tables take the paths of long rows and of merged factors") {
   std::mt19937_64 random(3);
   const auto complete = random_model(random, {.variables = 11, .factors = 60, .most_states = 3, .most_arity = 4});
