@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include <tapestry/autodiff/ops/arithmetic.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
 namespace detail {
@@ -116,9 +117,11 @@ template std::vector<Var<double>> apply_custom(ErasedCustom<double>, const std::
 namespace {
 
 template <class T>
-class WithGradient final : public Operation<T> {
+class WithGradient final : public Operation<T>, public SavedOperation {
  public:
   using Shapes = detail::Shapes;
+  void attributes(Attributes&) override {}
+  bool suits(const Shapes& in) override { return in.size() == 2; }
   std::string_view name() const override { return "with_gradient"; }
   Shape shape(const Shapes& in, int) const override {
     if (in[0] != in[1]) fail<ShapeError>("with_gradient", "value of shape ", in[0], ", surrogate of shape ", in[1]);
@@ -137,6 +140,11 @@ class WithGradient final : public Operation<T> {
 };
 
 }  // namespace
+
+void register_with_gradient() {
+  register_operations<WithGradient>("with_gradient");
+}
+
 }  // namespace detail
 
 template <class T>

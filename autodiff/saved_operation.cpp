@@ -49,6 +49,7 @@ struct Attributes::Handles {
   std::vector<Indices> indices;
   std::vector<detail::StorageRef> memory;
   std::vector<bool> computed;  // of the indices: whether an operation writes them
+  std::vector<std::pair<std::shared_ptr<void>, const std::type_info*>> objects;
 };
 
 Attributes::Handles& Attributes::handles() {
@@ -138,6 +139,22 @@ void Attributes::exchange(detail::StorageRef& memory, Use use) {
   note(memory->data, use);
 }
 
+bool Attributes::find(std::shared_ptr<void>& object, const std::type_info& type) {
+  auto& all = handles().objects;
+  const auto same = [&](const auto& other) { return other.first == object; };
+  auto number = static_cast<std::size_t>(std::find_if(all.begin(), all.end(), same) - all.begin());
+  (*this)(number);
+  require(number <= all.size());
+  if (number == all.size()) return false;
+  require(*all[number].second == type);
+  object = all[number].first;
+  return true;
+}
+
+void Attributes::keep(std::shared_ptr<void> object, const std::type_info& type) {
+  handles().objects.emplace_back(std::move(object), &type);
+}
+
 namespace detail {
 namespace {
 
@@ -153,35 +170,16 @@ Table& table() {
 
 void register_own() {
   static const bool done = [] {
-    for (const auto add : {register_shaping,
-                           register_reductions,
-                           register_extrema,
-                           register_norm,
-                           register_cumulative,
-                           register_softmax,
-                           register_products,
-                           register_linear,
-                           register_views,
-                           register_joining,
-                           register_indexing,
-                           register_indexing_along,
-                           register_sorting,
-                           register_masking,
-                           register_convolution,
-                           register_cross_entropy,
-                           register_elementwise_losses,
-                           register_pooling,
-                           register_dropout,
-                           register_normalization,
-                           register_lstm,
-                           register_gru,
-                           register_sparse,
-                           register_solvers,
-                           register_determinant,
-                           register_cholesky,
-                           register_matrix_exp,
-                           register_decomposition,
-                           register_matrix_parts})
+    for (const auto add : {register_with_gradient,  register_shaping,       register_reductions,
+                           register_extrema,        register_norm,          register_cumulative,
+                           register_softmax,        register_products,      register_linear,
+                           register_views,          register_joining,       register_indexing,
+                           register_indexing_along, register_sorting,       register_masking,
+                           register_convolution,    register_cross_entropy, register_elementwise_losses,
+                           register_pooling,        register_dropout,       register_normalization,
+                           register_lstm,           register_gru,           register_sparse,
+                           register_solvers,        register_determinant,   register_cholesky,
+                           register_matrix_exp,     register_decomposition, register_matrix_parts})
       add();
     return true;
   }();

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <typeinfo>
 #include <vector>
 
 #include <tapestry/autodiff/error.hpp>
@@ -70,6 +71,18 @@ class Attributes {
   void computed(Indices& indices);
   /// Indices that the operation computes, for its derivatives.
   void state(Indices& indices);
+  /// An object that several operations share. Where it occurs first f(object) exchanges what it consists of; when
+  /// reading the object is made by f, too.
+  template <class X, class F>
+  void shared(std::shared_ptr<X>& object, F f) {
+    std::shared_ptr<void> known = std::const_pointer_cast<std::remove_const_t<X>>(object);
+    if (find(known, typeid(X))) {
+      object = std::static_pointer_cast<X>(known);
+      return;
+    }
+    f(object);
+    keep(std::const_pointer_cast<std::remove_const_t<X>>(object), typeid(X));
+  }
   /// The same for memory of any kind, which `bytes` tells the size of.
   void computed(detail::StorageRef& memory);
   void state(detail::StorageRef& memory);
@@ -107,6 +120,9 @@ class Attributes {
   void exchange(Indices& indices, Use use);
   void exchange(detail::StorageRef& memory, Use use);
   void note(const void* array, Use use);
+  /// Exchanges the number of an object. @return whether it occurred before
+  bool find(std::shared_ptr<void>& object, const std::type_info& type);
+  void keep(std::shared_ptr<void> object, const std::type_info& type);
 
   std::string bytes_;
   std::size_t at_ = 0;
@@ -133,6 +149,7 @@ void add_operation(std::string_view name, DType type, OperationFactory factory);
 const OperationFactory* find_operation(std::string_view name, DType type);
 
 /// The library's own, by family.
+void register_with_gradient();
 void register_shaping();
 void register_reductions();
 void register_extrema();

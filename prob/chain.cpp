@@ -7,6 +7,7 @@
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/prob/chain_operations.hpp>
+#include <tapestry/prob/saved_structure.hpp>
 
 namespace tapestry {
 
@@ -45,10 +46,15 @@ ChainInput<T> input_of(const ChainForm& form, Context& context) {
 }
 
 template <class T>
-class LogPartition final : public Operation<T> {
+class LogPartition final : public Operation<T>, public SavedOperation {
  public:
   using Shapes = typename Operation<T>::Shapes;
   explicit LogPartition(ChainForm form) : form_(std::move(form)) {}
+  LogPartition() = default;
+  void attributes(Attributes& a) override { form_.exchange(a); }
+  bool suits(const Shapes& in) override {
+    return in.size() == form_.inputs() && detail::are_chain_potentials(form_, in, 0);
+  }
   std::string_view name() const override { return "chain_log_partition"; }
   Shape shape(const Shapes& inputs, int) const override { return {inputs[0][0]}; }
   std::uint32_t needs() const override { return Needs::all_inputs; }
@@ -101,10 +107,15 @@ class LogPartition final : public Operation<T> {
 
 // The entropy's gradient is minus the curvature of the log-partition along the potentials themselves.
 template <class T>
-class Entropy final : public Operation<T> {
+class Entropy final : public Operation<T>, public SavedOperation {
  public:
   using Shapes = typename Operation<T>::Shapes;
   explicit Entropy(ChainForm form) : form_(std::move(form)) {}
+  Entropy() = default;
+  void attributes(Attributes& a) override { form_.exchange(a); }
+  bool suits(const Shapes& in) override {
+    return in.size() == form_.inputs() && detail::are_chain_potentials(form_, in, 0);
+  }
   std::string_view name() const override { return "chain_entropy"; }
   Shape shape(const Shapes& inputs, int) const override { return {inputs[0][0]}; }
   std::uint32_t needs() const override { return Needs::all_inputs; }
@@ -128,6 +139,16 @@ class Entropy final : public Operation<T> {
   ChainForm form_;
 };
 
+/// @throws ShapeError, IndexError for labels that do not go with the potentials
+void check_labels(const ChainForm& form, const Indices& labels, const Shape& unary) {
+  if (labels.shape() != Shape{unary[0], unary[1]})
+    fail<ShapeError>("chain_score", "labels ", labels.shape(), " for unary potentials ", unary);
+  for (std::int64_t b = 0; b < unary[0]; ++b)
+    for (std::int64_t t = 0; t < (form.lengths ? (*form.lengths)[b] : unary[1]); ++t)
+      if (const std::int64_t y = labels[b * unary[1] + t]; y < 0 || y >= unary[2])
+        fail<IndexError>("chain_score", "label ", y, " of sequence ", b, ", step ", t, " with ", unary[2], " states");
+}
+
 /// Calls f(input, element, sequence) for every potential that the labels use.
 template <class F>
 void visit_labels(const ChainForm& form, const Shape& unary, const Shape& transitions, const Indices& labels, F&& f) {
@@ -147,10 +168,17 @@ void visit_labels(const ChainForm& form, const Shape& unary, const Shape& transi
 }
 
 template <class T>
-class Score final : public Operation<T> {
+class Score final : public Operation<T>, public SavedOperation {
  public:
   using Shapes = typename Operation<T>::Shapes;
   Score(ChainForm form, Indices labels) : form_(std::move(form)), labels_(std::move(labels)) {}
+  Score() = default;
+  void attributes(Attributes& a) override { form_.exchange(a), a(labels_); }
+  bool suits(const Shapes& in) override {
+    if (in.size() != form_.inputs() || !detail::are_chain_potentials(form_, in, 0)) return false;
+    check_labels(form_, labels_, in[0]);
+    return true;
+  }
   std::string_view name() const override { return "chain_score"; }
   Shape shape(const Shapes& inputs, int) const override { return {inputs[0][0]}; }
   std::uint32_t needs() const override { return Needs::nothing; }
@@ -186,11 +214,20 @@ class Score final : public Operation<T> {
 
 /// The transpose of Score.
 template <class T>
-class ScoreTransposed final : public Operation<T> {
+class ScoreTransposed final : public Operation<T>, public SavedOperation {
  public:
   using Shapes = typename Operation<T>::Shapes;
   ScoreTransposed(ChainForm form, Indices labels, std::vector<Shape> shapes)
       : form_(std::move(form)), labels_(std::move(labels)), shapes_(std::move(shapes)) {}
+  ScoreTransposed() = default;
+  void attributes(Attributes& a) override {
+    form_.exchange(a), a(labels_), a(shapes_);
+    if (!a.reading()) return;
+    Attributes::require(static_cast<int>(shapes_.size()) == form_.inputs());
+    detail::check_chain("load_program", form_, shapes_);
+    check_labels(form_, labels_, shapes_[0]);
+  }
+  bool suits(const Shapes& in) override { return in[0] == Shape{shapes_[0][0]}; }
   std::string_view name() const override { return "chain_score_gradient"; }
   int outputs() const override { return form_.inputs(); }
   Shape shape(const Shapes&, int output) const override { return shapes_[static_cast<std::size_t>(output)]; }
@@ -230,6 +267,15 @@ void Score<T>::vjp(Vjp<T>& context) {
 
 }  // namespace
 
+void detail::register_chain() {
+  register_operations<LogPartition>("chain_log_partition");
+  register_operations<Entropy>("chain_entropy");
+  register_operations<Score>("chain_score");
+  register_operations<ScoreTransposed>("chain_score_gradient");
+  register_operations<ChainGradient>("chain_marginals");
+  register_operations<ChainCurvature>("chain_curvature");
+}
+
 template <class T>
 Var<T> chain_log_partition(const ChainPotentials<T>& potentials) {
   return apply<T>(std::make_unique<LogPartition<T>>(chain_form("chain_log_partition", potentials)),
@@ -253,13 +299,7 @@ Var<T> chain_entropy(const ChainPotentials<T>& potentials) {
 template <class T>
 Var<T> chain_score(const ChainPotentials<T>& potentials, const Indices& labels) {
   ChainForm form = chain_form("chain_score", potentials);
-  const Shape& shape = potentials.unary.shape();
-  if (labels.shape() != Shape{shape[0], shape[1]})
-    fail<ShapeError>("chain_score", "labels ", labels.shape(), " for unary potentials ", shape);
-  for (std::int64_t b = 0; b < shape[0]; ++b)
-    for (std::int64_t t = 0; t < (form.lengths ? (*form.lengths)[b] : shape[1]); ++t)
-      if (const std::int64_t y = labels[b * shape[1] + t]; y < 0 || y >= shape[2])
-        fail<IndexError>("chain_score", "label ", y, " of sequence ", b, ", step ", t, " with ", shape[2], " states");
+  check_labels(form, labels, potentials.unary.shape());
   return apply<T>(std::make_unique<Score<T>>(std::move(form), labels), chain_inputs(potentials));
 }
 

@@ -8,28 +8,42 @@
 
 namespace tapestry::detail {
 
-template <class T>
-ChainForm chain_form(std::string_view operation, const ChainPotentials<T>& p) {
-  const Shape& u = p.unary.shape();
-  const Shape& t = p.transitions.shape();
+void check_chain(std::string_view operation, const ChainForm& form, std::span<const Shape> p) {
+  const Shape &u = p[0], &t = p[1];
   if (u.rank() != 3) fail<ShapeError>(operation, "unary potentials must be [B, T, K], not ", u);
   const std::int64_t B = u[0], N = u[1], K = u[2], steps = std::max<std::int64_t>(N, 1) - 1;
   if (K < 1) fail<ShapeError>(operation, "no states: unary potentials are ", u);
   if (t != Shape{K, K} && t != Shape{steps, K, K} && t != Shape{B, steps, K, K})
     fail<ShapeError>(operation, "transitions ", t, " do not fit unary potentials ", u,
                      ": they must be [K, K], [T - 1, K, K] or [B, T - 1, K, K]");
+  if (form.start && p[static_cast<std::size_t>(form.start_input())] != Shape{K})
+    fail<ShapeError>(operation, "start potentials ", p[static_cast<std::size_t>(form.start_input())], " for ", K,
+                     " states");
+  if (form.end && p[static_cast<std::size_t>(form.end_input())] != Shape{K})
+    fail<ShapeError>(operation, "end potentials ", p[static_cast<std::size_t>(form.end_input())], " for ", K,
+                     " states");
+  if (!form.lengths) return;
+  if (form.lengths->shape() != Shape{B})
+    fail<ShapeError>(operation, "lengths ", form.lengths->shape(), " for a batch of ", B);
+  for (std::int64_t b = 0; b < B; ++b)
+    if ((*form.lengths)[b] < 0 || (*form.lengths)[b] > N)
+      fail<IndexError>(operation, "length ", (*form.lengths)[b], " of sequence ", b, " is outside [0, ", N, "]");
+}
+
+bool are_chain_potentials(const ChainForm& form, const Shapes& inputs, int first) {
+  if (inputs.size() < first + form.inputs()) return false;
+  std::vector<Shape> shapes;
+  for (int i = 0; i < form.inputs(); ++i) shapes.push_back(inputs[first + i]);
+  check_chain("load_program", form, shapes);
+  return true;
+}
+
+template <class T>
+ChainForm chain_form(std::string_view operation, const ChainPotentials<T>& p) {
   ChainForm form{p.lengths, p.start.defined(), p.end.defined()};
-  if (form.start && p.start.shape() != Shape{K})
-    fail<ShapeError>(operation, "start potentials ", p.start.shape(), " for ", K, " states");
-  if (form.end && p.end.shape() != Shape{K})
-    fail<ShapeError>(operation, "end potentials ", p.end.shape(), " for ", K, " states");
-  if (p.lengths) {
-    if (p.lengths->shape() != Shape{B})
-      fail<ShapeError>(operation, "lengths ", p.lengths->shape(), " for a batch of ", B);
-    for (std::int64_t b = 0; b < B; ++b)
-      if ((*p.lengths)[b] < 0 || (*p.lengths)[b] > N)
-        fail<IndexError>(operation, "length ", (*p.lengths)[b], " of sequence ", b, " is outside [0, ", N, "]");
-  }
+  std::vector<Shape> shapes;
+  for (const Var<T>& x : chain_inputs(p)) shapes.push_back(x.shape());
+  check_chain(operation, form, shapes);
   return form;
 }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include <tapestry/autodiff/operation.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 #include <tapestry/prob/chain.hpp>
 #include <tapestry/prob/chain_engine.hpp>
 
@@ -19,7 +20,13 @@ struct ChainForm {
   int inputs() const { return 2 + start + end; }
   int start_input() const { return 2; }
   int end_input() const { return 2 + start; }
+  void exchange(Attributes& a) { a(lengths), a(start), a(end); }
 };
+
+/// Whether these are potentials of a form. @throws ShapeError, IndexError
+void check_chain(std::string_view operation, const ChainForm& form, std::span<const Shape> potentials);
+/// The same for an operation's inputs from `first` on.
+bool are_chain_potentials(const ChainForm& form, const Shapes& inputs, int first);
 
 /// Checks potentials and gives their form. @throws ShapeError, IndexError
 template <class T>
@@ -40,9 +47,14 @@ void add_ends(const ChainInput<T>& in, const T* rows, T* start, T* end);
 
 /// g[B] times the gradient of the log-partition for each potential.
 template <class T>
-class ChainGradient final : public Operation<T> {
+class ChainGradient final : public Operation<T>, public SavedOperation {
  public:
   explicit ChainGradient(ChainForm form) : form_(std::move(form)) {}
+  ChainGradient() = default;
+  void attributes(Attributes& a) override { form_.exchange(a); }
+  bool suits(const Shapes& in) override {
+    return in.size() == 1 + form_.inputs() && are_chain_potentials(form_, in, 1) && in[0] == Shape{in[1][0]};
+  }
   std::string_view name() const override { return "chain_marginals"; }
   int outputs() const override { return form_.inputs(); }
   /// Inputs: g, then the potentials.
@@ -57,9 +69,17 @@ class ChainGradient final : public Operation<T> {
 /// The derivative of g times log-partition (output 0, [B], without g) and of ChainGradient (the others) along a
 /// direction. Where a potential is infinite its direction counts as zero.
 template <class T>
-class ChainCurvature final : public Operation<T> {
+class ChainCurvature final : public Operation<T>, public SavedOperation {
  public:
   explicit ChainCurvature(ChainForm form) : form_(std::move(form)) {}
+  ChainCurvature() = default;
+  void attributes(Attributes& a) override { form_.exchange(a); }
+  bool suits(const Shapes& in) override {
+    const int n = form_.inputs();
+    bool fits = in.size() == 1 + 2 * n && are_chain_potentials(form_, in, 1) && in[0] == Shape{in[1][0]};
+    for (int i = 1; fits && i <= n; ++i) fits = in[i] == in[i + n];
+    return fits;
+  }
   std::string_view name() const override { return "chain_curvature"; }
   int outputs() const override { return 1 + form_.inputs(); }
   /// Inputs: g, the potentials, a direction for each potential.

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include <tapestry/autodiff/operation.hpp>
+#include <tapestry/prob/saved_structure.hpp>
 
 namespace tapestry::detail {
 namespace {
@@ -27,10 +28,24 @@ void gather(const T* x, const Indices& entries, T* out, bool accumulate) {
   }
 }
 
+// Of entries from a file.
+void check_places(const Indices& entries) {
+  Attributes::require(entries.shape().rank() == 2);
+}
+bool are_within(const Indices& entries, std::int64_t elements) {
+  return std::all_of(entries.data(), entries.data() + entries.size(), [&](std::int64_t e) { return e < elements; });
+}
+
 template <class T>
-class SumEntries final : public Operation<T> {
+class SumEntries final : public Operation<T>, public SavedOperation {
  public:
   explicit SumEntries(Indices entries) : entries_(std::move(entries)) {}
+  explicit SumEntries(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override {
+    a(entries_);
+    check_places(entries_);
+  }
+  bool suits(const Shapes& in) override { return are_within(entries_, in[0].elements()); }
   std::string_view name() const override { return "sum_entries"; }
   Shape shape(const Shapes&, int) const override { return {entries_.shape()[0]}; }
   std::uint32_t needs() const override { return Needs::nothing; }
@@ -47,10 +62,41 @@ class SumEntries final : public Operation<T> {
   Indices entries_;
 };
 
+/// The transpose of SpreadEntries.
 template <class T>
-class SpreadEntries final : public Operation<T> {
+class GatherPossible final : public Operation<T>, public SavedOperation {
+ public:
+  explicit GatherPossible(Indices entries) : entries_(std::move(entries)) {}
+  explicit GatherPossible(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override {
+    a(entries_);
+    check_places(entries_);
+  }
+  bool suits(const Shapes& in) override { return are_within(entries_, in[0].elements()); }
+  std::string_view name() const override { return "gather_entries"; }
+  Shape shape(const Shapes&, int) const override { return {entries_.shape()[0]}; }
+  std::uint32_t needs() const override { return Needs::nothing; }
+  Linearity linearity() const override { return Linearity::linear; }
+  void forward(Forward<T>& c) override { gather(c.input(0).data, entries_, c.output().data, false); }
+  void backward(Backward<T>& c) override { spread(c.gradient().data, entries_, c.add_to(0)); }
+  void vjp(Vjp<T>& c) override { c.add(0, spread_entries(c.gradient(), entries_, c.shape(0))); }
+
+ private:
+  Indices entries_;
+};
+
+template <class T>
+class SpreadEntries final : public Operation<T>, public SavedOperation {
  public:
   SpreadEntries(Indices entries, const Shape& shape) : entries_(std::move(entries)), shape_(shape) {}
+  explicit SpreadEntries(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override {
+    a(entries_), a(shape_);
+    check_places(entries_);
+  }
+  bool suits(const Shapes& in) override {
+    return in[0].elements() == entries_.shape()[0] && are_within(entries_, shape_.elements());
+  }
   std::string_view name() const override { return "spread_entries"; }
   Shape shape(const Shapes&, int) const override { return shape_; }
   std::uint32_t needs() const override { return Needs::nothing; }
@@ -65,30 +111,21 @@ class SpreadEntries final : public Operation<T> {
   }
   void vjp(Vjp<T>& c) override {
     // The transpose knows nothing of impossible elements: they were no part of the sum's derivative.
-    c.add(0, record(std::make_unique<GatherPossible>(entries_), c.gradient()));
+    c.add(0, record(std::make_unique<GatherPossible<T>>(entries_), c.gradient()));
   }
 
  private:
-  class GatherPossible final : public Operation<T> {
-   public:
-    explicit GatherPossible(Indices entries) : entries_(std::move(entries)) {}
-    std::string_view name() const override { return "gather_entries"; }
-    Shape shape(const Shapes&, int) const override { return {entries_.shape()[0]}; }
-    std::uint32_t needs() const override { return Needs::nothing; }
-    Linearity linearity() const override { return Linearity::linear; }
-    void forward(Forward<T>& c) override { gather(c.input(0).data, entries_, c.output().data, false); }
-    void backward(Backward<T>& c) override { spread(c.gradient().data, entries_, c.add_to(0)); }
-    void vjp(Vjp<T>& c) override { c.add(0, spread_entries(c.gradient(), entries_, c.shape(0))); }
-
-   private:
-    Indices entries_;
-  };
-
   Indices entries_;
   Shape shape_;
 };
 
 }  // namespace
+
+void register_entry_sums() {
+  register_operations<SumEntries>("sum_entries");
+  register_operations<SpreadEntries>("spread_entries");
+  register_operations<GatherPossible>("gather_entries");
+}
 
 template <class T>
 Var<T> sum_entries(const Var<T>& x, const Indices& entries) {

@@ -17,6 +17,7 @@
 #include <tapestry/prob/grid_engine.hpp>
 #include <tapestry/prob/grid_mean_field_engine.hpp>
 #include <tapestry/prob/pairwise_engine.hpp>
+#include <tapestry/prob/saved_structure.hpp>
 
 namespace tapestry {
 namespace {
@@ -53,6 +54,25 @@ void check_unary(const char* name, const Shape& shape, UnrolledOptions options) 
     if (shape[axis] < 1) fail<ShapeError>(name, "unary potentials ", shape, " are empty");
   if (options.iterations < 0 || !(options.damping >= 0 && options.damping < 1))
     fail(name, options.iterations, " iterations with a damping of ", options.damping);
+}
+
+void check_propagation(const Shape& unary, std::initializer_list<Shape> pairwise, UnrolledOptions options,
+                       GridLayout layout) {
+  constexpr const char* name = "grid_belief_propagation";
+  check_unary(name, unary, options);
+  const auto K = static_cast<std::int64_t>(grids_of(unary, layout).grid.states);
+  constexpr auto most = static_cast<std::int64_t>(PairwiseBeliefPropagationEngine<double>::most_states);
+  if (K > most) fail(name, K, " states are more than ", most);
+  for (const Shape& shape : pairwise)
+    if (shape != Shape{K, K}) fail<ShapeError>(name, "pairwise potentials ", shape, " for ", K, " states");
+}
+
+void check_mean_field(const Shape& unary, const Shape& c, UnrolledOptions options, GridLayout layout) {
+  constexpr const char* name = "grid_mean_field";
+  check_unary(name, unary, options);
+  const auto K = static_cast<std::int64_t>(grids_of(unary, layout).grid.states);
+  if (c != Shape{K, K} && c != Shape{2, K, K} && c != Shape{4, K, K} && c != Shape{1, K, K})
+    fail<ShapeError>(name, "compatibility ", c, " for ", K, " states: it must be [K, K], [2, K, K] or [4, K, K]");
 }
 
 /// The grid's factors in general form: what is too wide for the grid kernels is computed on these.
@@ -147,10 +167,20 @@ void add(const T* from, std::size_t n, T* to) {
 }
 
 template <class T>
-class GridBeliefPropagation final : public Operation<T> {
+class GridBeliefPropagation final : public Operation<T>, public SavedOperation {
  public:
   using Shapes = typename Operation<T>::Shapes;
   GridBeliefPropagation(UnrolledOptions options, GridLayout layout) : options_(options), layout_(layout) {}
+  GridBeliefPropagation() = default;
+  void attributes(Attributes& a) override {
+    detail::exchange(a, options_), a(layout_);
+    Attributes::require(layout_ == GridLayout::states_last || layout_ == GridLayout::states_first);
+  }
+  bool suits(const Shapes& in) override {
+    if (in.size() != 3) return false;
+    check_propagation(in[0], {in[1], in[2]}, options_, layout_);
+    return true;
+  }
   std::string_view name() const override { return "grid_belief_propagation"; }
   Shape shape(const Shapes& inputs, int) const override { return inputs[0]; }
   std::uint32_t needs() const override { return Needs::all_inputs; }
@@ -209,16 +239,26 @@ class GridBeliefPropagation final : public Operation<T> {
 
  private:
   UnrolledOptions options_;
-  GridLayout layout_;
+  GridLayout layout_ = GridLayout::states_last;
   Grids grids_{};
   std::vector<std::variant<GridBeliefPropagationEngine<T>, WideGrid<T>>> engines_;
 };
 
 template <class T>
-class GridMeanField final : public Operation<T> {
+class GridMeanField final : public Operation<T>, public SavedOperation {
  public:
   using Shapes = typename Operation<T>::Shapes;
   GridMeanField(UnrolledOptions options, GridLayout layout) : options_(options), layout_(layout) {}
+  GridMeanField() = default;
+  void attributes(Attributes& a) override {
+    detail::exchange(a, options_), a(layout_);
+    Attributes::require(layout_ == GridLayout::states_last || layout_ == GridLayout::states_first);
+  }
+  bool suits(const Shapes& in) override {
+    if (in.size() != 2) return false;
+    check_mean_field(in[0], in[1], options_, layout_);
+    return true;
+  }
   std::string_view name() const override { return "grid_mean_field"; }
   Shape shape(const Shapes& inputs, int) const override { return inputs[0]; }
   std::uint32_t needs() const override { return Needs::all_inputs; }
@@ -255,7 +295,7 @@ class GridMeanField final : public Operation<T> {
 
  private:
   UnrolledOptions options_;
-  GridLayout layout_;
+  GridLayout layout_ = GridLayout::states_last;
   Grids grids_{};
   std::size_t directions_ = 1;
   std::vector<GridMeanFieldEngine<T>> engines_;
@@ -263,27 +303,21 @@ class GridMeanField final : public Operation<T> {
 
 }  // namespace
 
+void detail::register_grid() {
+  register_operations<GridBeliefPropagation>("grid_belief_propagation");
+  register_operations<GridMeanField>("grid_mean_field");
+}
+
 template <class T>
 Var<T> grid_belief_propagation(const Var<T>& unary, const Var<T>& horizontal, const Var<T>& vertical,
                                UnrolledOptions options, GridLayout layout) {
-  constexpr const char* name = "grid_belief_propagation";
-  check_unary(name, unary.shape(), options);
-  const auto K = static_cast<std::int64_t>(grids_of(unary.shape(), layout).grid.states);
-  if (K > static_cast<std::int64_t>(PairwiseBeliefPropagationEngine<T>::most_states))
-    fail(name, K, " states are more than ", PairwiseBeliefPropagationEngine<T>::most_states);
-  for (const Var<T>* v : {&horizontal, &vertical})
-    if (v->shape() != Shape{K, K}) fail<ShapeError>(name, "pairwise potentials ", v->shape(), " for ", K, " states");
+  check_propagation(unary.shape(), {horizontal.shape(), vertical.shape()}, options, layout);
   return record(std::make_unique<GridBeliefPropagation<T>>(options, layout), unary, horizontal, vertical);
 }
 
 template <class T>
 Var<T> grid_mean_field(const Var<T>& unary, const Var<T>& compatibility, UnrolledOptions options, GridLayout layout) {
-  constexpr const char* name = "grid_mean_field";
-  check_unary(name, unary.shape(), options);
-  const auto K = static_cast<std::int64_t>(grids_of(unary.shape(), layout).grid.states);
-  const Shape& c = compatibility.shape();
-  if (c != Shape{K, K} && c != Shape{2, K, K} && c != Shape{4, K, K} && c != Shape{1, K, K})
-    fail<ShapeError>(name, "compatibility ", c, " for ", K, " states: it must be [K, K], [2, K, K] or [4, K, K]");
+  check_mean_field(unary.shape(), compatibility.shape(), options, layout);
   return record(std::make_unique<GridMeanField<T>>(options, layout), unary, compatibility);
 }
 

@@ -10,16 +10,70 @@
 #include <tapestry/prob/composed_propagation.hpp>
 #include <tapestry/prob/entry_sums.hpp>
 #include <tapestry/prob/pairwise_engine.hpp>
+#include <tapestry/prob/saved_structure.hpp>
 
 namespace tapestry {
 namespace {
 
+void check(const PairwiseFactors& factors, const Shape& u, const Shape& p, UnrolledOptions options,
+           const std::optional<Indices>& index) {
+  constexpr const char* name = "pairwise_belief_propagation";
+  if ((u.rank() != 2 && u.rank() != 3) || u[u.rank() - 2] != factors.variables() || u.back() < 1)
+    fail<ShapeError>(name, "unary potentials ", u, " for ", factors.variables(), " variables");
+  const std::int64_t K = u.back();
+  if (K > static_cast<std::int64_t>(detail::PairwiseBeliefPropagationEngine<double>::most_states))
+    fail(name, K, " states are more than ", detail::PairwiseBeliefPropagationEngine<double>::most_states);
+  const bool batched = p.rank() == 4 && u.rank() == 3 && p[0] == u[0];
+  if ((p.rank() != 3 && !batched) || p.back() != K || p[p.rank() - 2] != K)
+    fail<ShapeError>(name, "potentials ", p, " do not fit unary potentials ", u);
+  const std::int64_t count = p[p.rank() - 3];
+  if (index) {
+    if (index->shape() != Shape{factors.size()})
+      fail<ShapeError>(name, "index ", index->shape(), " for ", factors.size(), " factors");
+    for (std::int64_t f = 0; f < factors.size(); ++f)
+      if ((*index)[f] < 0 || (*index)[f] >= count)
+        fail<IndexError>(name, "factor ", f, " has potential ", (*index)[f], " of ", count);
+  } else if (count != factors.size() && count != 1) {
+    fail<ShapeError>(name, "potentials ", p, " for ", factors.size(), " factors: one for each, or one for all");
+  }
+  if (options.iterations < 0 || !(options.damping >= 0 && options.damping < 1))
+    fail(name, options.iterations, " iterations with a damping of ", options.damping);
+}
+
+PairwiseFactors read_factors(Attributes& a) {
+  std::int64_t variables = 0;
+  std::vector<std::int64_t> first, second;
+  a(variables), a(first), a(second);
+  const auto indices = [](const std::vector<std::int64_t>& from) {
+    IndexTensor out = empty_tensor<std::int64_t>({static_cast<std::int64_t>(from.size())});
+    std::copy(from.begin(), from.end(), out.begin());
+    return Indices(std::move(out));
+  };
+  Attributes::require(variables >= 0 && static_cast<std::size_t>(variables) <= 2 * first.size() + (1 << 20));
+  return {variables, indices(first), indices(second)};
+}
+
 template <class T>
-class PairwiseBeliefPropagation final : public Operation<T> {
+class PairwiseBeliefPropagation final : public Operation<T>, public SavedOperation {
  public:
   using Shapes = typename Operation<T>::Shapes;
   PairwiseBeliefPropagation(const PairwiseFactors& factors, UnrolledOptions options, std::optional<Indices> index)
       : factors_(factors), options_(options), index_(std::move(index)) {}
+  explicit PairwiseBeliefPropagation(Attributes& a) : factors_(read_factors(a)) {
+    detail::exchange(a, options_), a(index_);
+  }
+  void attributes(Attributes& a) override {
+    const auto graph = factors_.wiring()->graph(1);
+    std::int64_t variables = factors_.variables();
+    std::vector<std::int64_t> first(graph.first, graph.first + factors_.size()),
+        second(graph.second, graph.second + factors_.size());
+    a(variables), a(first), a(second), detail::exchange(a, options_), a(index_);
+  }
+  bool suits(const Shapes& in) override {
+    if (in.size() != 2) return false;
+    check(factors_, in[0], in[1], options_, index_);
+    return true;
+  }
   std::string_view name() const override { return "pairwise_belief_propagation"; }
   Shape shape(const Shapes& inputs, int) const override { return inputs[0]; }
   void forward(Forward<T>& context) override {
@@ -97,6 +151,10 @@ class PairwiseBeliefPropagation final : public Operation<T> {
 
 }  // namespace
 
+void detail::register_pairwise() {
+  register_operations<PairwiseBeliefPropagation>("pairwise_belief_propagation");
+}
+
 PairwiseFactors::PairwiseFactors(std::int64_t variables, const Indices& first, const Indices& second) {
   if (first.shape().rank() != 1 || first.shape() != second.shape())
     fail<ShapeError>("PairwiseFactors", "first ", first.shape(), " and second ", second.shape(),
@@ -122,28 +180,7 @@ std::int64_t PairwiseFactors::size() const {
 template <class T>
 Var<T> pairwise_belief_propagation(const PairwiseFactors& factors, const Var<T>& unary, const Var<T>& potentials,
                                    UnrolledOptions options, const std::optional<Indices>& index) {
-  constexpr const char* name = "pairwise_belief_propagation";
-  const Shape &u = unary.shape(), &p = potentials.shape();
-  if ((u.rank() != 2 && u.rank() != 3) || u[u.rank() - 2] != factors.variables() || u.back() < 1)
-    fail<ShapeError>(name, "unary potentials ", u, " for ", factors.variables(), " variables");
-  const std::int64_t K = u.back();
-  if (K > static_cast<std::int64_t>(detail::PairwiseBeliefPropagationEngine<T>::most_states))
-    fail(name, K, " states are more than ", detail::PairwiseBeliefPropagationEngine<T>::most_states);
-  const bool batched = p.rank() == 4 && u.rank() == 3 && p[0] == u[0];
-  if ((p.rank() != 3 && !batched) || p.back() != K || p[p.rank() - 2] != K)
-    fail<ShapeError>(name, "potentials ", p, " do not fit unary potentials ", u);
-  const std::int64_t count = p[p.rank() - 3];
-  if (index) {
-    if (index->shape() != Shape{factors.size()})
-      fail<ShapeError>(name, "index ", index->shape(), " for ", factors.size(), " factors");
-    for (std::int64_t f = 0; f < factors.size(); ++f)
-      if ((*index)[f] < 0 || (*index)[f] >= count)
-        fail<IndexError>(name, "factor ", f, " has potential ", (*index)[f], " of ", count);
-  } else if (count != factors.size() && count != 1) {
-    fail<ShapeError>(name, "potentials ", p, " for ", factors.size(), " factors: one for each, or one for all");
-  }
-  if (options.iterations < 0 || !(options.damping >= 0 && options.damping < 1))
-    fail(name, options.iterations, " iterations with a damping of ", options.damping);
+  check(factors, unary.shape(), potentials.shape(), options, index);
   return record(std::make_unique<PairwiseBeliefPropagation<T>>(factors, options, index), unary, potentials);
 }
 

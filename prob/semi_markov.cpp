@@ -16,6 +16,7 @@
 #include <tapestry/autodiff/sweep.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/prob/losses/marginal_loss.hpp>
+#include <tapestry/prob/saved_structure.hpp>
 #include <tapestry/prob/semi_markov_sequence.hpp>
 
 namespace tapestry {
@@ -25,21 +26,21 @@ using Extents = detail::SemiMarkovExtents;
 template <class T>
 using Sequence = detail::SemiMarkovSequence<T>;
 
-template <class T>
-Extents check(const char* name, const SemiMarkovPotentials<T>& p) {
-  const Shape& s = p.segments.shape();
+Extents check(const char* name, const Shape& s, const Shape& transitions, const std::optional<Indices>& lengths) {
   if (s.rank() != 4 || s[2] < 1 || s[3] < 1)
     fail<ShapeError>(name, "segments must be [B, T, D, K] with D and K of at least one, not ", s);
-  if (p.transitions.shape() != Shape{s[3], s[3]})
-    fail<ShapeError>(name, "transitions ", p.transitions.shape(), " for ", s[3], " states");
-  if (p.lengths) {
-    if (p.lengths->shape() != Shape{s[0]})
-      fail<ShapeError>(name, "lengths ", p.lengths->shape(), " for a batch of ", s[0]);
+  if (transitions != Shape{s[3], s[3]}) fail<ShapeError>(name, "transitions ", transitions, " for ", s[3], " states");
+  if (lengths) {
+    if (lengths->shape() != Shape{s[0]}) fail<ShapeError>(name, "lengths ", lengths->shape(), " for a batch of ", s[0]);
     for (std::int64_t b = 0; b < s[0]; ++b)
-      if ((*p.lengths)[b] < 0 || (*p.lengths)[b] > s[1])
-        fail<IndexError>(name, "length ", (*p.lengths)[b], " of sequence ", b, " is outside [0, ", s[1], "]");
+      if ((*lengths)[b] < 0 || (*lengths)[b] > s[1])
+        fail<IndexError>(name, "length ", (*lengths)[b], " of sequence ", b, " is outside [0, ", s[1], "]");
   }
   return {s[0], s[1], s[2], s[3]};
+}
+template <class T>
+Extents check(const char* name, const SemiMarkovPotentials<T>& p) {
+  return check(name, p.segments.shape(), p.transitions.shape(), p.lengths);
 }
 
 /// The same recursion in operations, on segments and transitions.
@@ -64,11 +65,18 @@ Var<T> composed_log_partition(const Extents& e, const std::optional<Indices>& le
 }
 
 template <class T>
-class SemiMarkovLogPartition final : public Operation<T> {
+class SemiMarkovLogPartition final : public Operation<T>, public SavedOperation {
  public:
   using Shapes = detail::Shapes;
   SemiMarkovLogPartition(const Extents& extents, std::optional<Indices> lengths)
       : e_(extents), lengths_(std::move(lengths)) {}
+  SemiMarkovLogPartition() = default;
+  void attributes(Attributes& a) override { a(lengths_); }
+  bool suits(const Shapes& in) override {
+    if (in.size() != 2) return false;
+    e_ = check(name().data(), in[0], in[1], lengths_);
+    return true;
+  }
   std::string_view name() const override { return "semi_markov_log_partition"; }
   Shape shape(const Shapes& inputs, int) const override { return {inputs[0][0]}; }
   std::uint32_t needs() const override { return Needs::all_inputs; }
@@ -96,17 +104,24 @@ class SemiMarkovLogPartition final : public Operation<T> {
   Sequence<T> sequence(std::int64_t b, const T* segments, const T* transitions) const {
     return {e_, length(b), segments + b * stride(), transitions};
   }
-  Extents e_;
+  Extents e_{};
   std::optional<Indices> lengths_;
 };
 
 /// Outputs: the expected numbers of segments and of transitions.
 template <class T>
-class SemiMarkovExpectations final : public Operation<T> {
+class SemiMarkovExpectations final : public Operation<T>, public SavedOperation {
  public:
   using Shapes = detail::Shapes;
   SemiMarkovExpectations(const Extents& extents, std::optional<Indices> lengths)
       : e_(extents), lengths_(std::move(lengths)) {}
+  SemiMarkovExpectations() = default;
+  void attributes(Attributes& a) override { a(lengths_); }
+  bool suits(const Shapes& in) override {
+    if (in.size() != 2) return false;
+    e_ = check(name().data(), in[0], in[1], lengths_);
+    return true;
+  }
   std::string_view name() const override { return "semi_markov_marginals"; }
   int outputs() const override { return 2; }
   Shape shape(const Shapes& inputs, int output) const override { return inputs[output]; }
@@ -136,11 +151,16 @@ class SemiMarkovExpectations final : public Operation<T> {
   }
 
  private:
-  Extents e_;
+  Extents e_{};
   std::optional<Indices> lengths_;
 };
 
 }  // namespace
+
+void detail::register_semi_markov() {
+  register_operations<SemiMarkovLogPartition>("semi_markov_log_partition");
+  register_operations<SemiMarkovExpectations>("semi_markov_marginals");
+}
 
 template <class T>
 Var<T> semi_markov_log_partition(const SemiMarkovPotentials<T>& p) {

@@ -210,7 +210,13 @@ class Reader {
     if (factory == nullptr)
       fail<IoError>("load_program", "the operation ", step.name, " is not known: register_operation() makes it so");
     Attributes own = a_.next(std::move(bytes));
-    step.operation = SharedOperation((*factory)(own));
+    try {
+      step.operation = SharedOperation((*factory)(own));
+    } catch (const IoError&) {
+      throw;
+    } catch (const Error&) {
+      Attributes::require(false);
+    }
     Attributes::require(own.at_end());
     check_shapes(step);
   }

@@ -6,6 +6,7 @@
 
 #include <tapestry/autodiff/checkpoint.hpp>
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/observer.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/prob/inference/assignment.hpp>
 #include <tapestry/prob/inference/bound_checks.hpp>
@@ -43,7 +44,8 @@ Var<T> unroll(const std::shared_ptr<Passing>& passing, const std::vector<Var<T>>
     passing->trace.residual.push_back(passing->last_residual);
     ++passing->trace.iterations;
     passing->trace.updates += passing->batches() * passing->engine.factors();
-    passing->converged = passing->last_residual <= options.tolerance;
+    // A program makes all iterations.
+    passing->converged = !capturing() && passing->last_residual <= options.tolerance;
   };
   std::vector<Var<T>> inputs;
   {
@@ -119,7 +121,7 @@ InferenceResult<T> pass_messages(const FactorGraph<T>& graph, const BeliefPropag
     result = result_of(graph, apply_all<T>(read_messages<T>(passing), inputs));
     if (!options.factor_marginals) result.factors.clear();
     result.converged = passing->converged;
-    if (result.possible) {
+    if (result.possible && !capturing()) {
       std::vector<std::int64_t> best;
       for (std::int64_t b = 0; b < passing->batches(); ++b) {
         const T* own = messages.data() + b * passing->engine.size();

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/observer.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
@@ -270,6 +271,8 @@ InferenceResult<T> infer(const FactorGraph<T>& graph, const JunctionTree& option
   result.variables.assign(outputs.begin() + 1, outputs.begin() + 1 + static_cast<std::ptrdiff_t>(groups));
   if (options.factor_marginals)
     result.factors.assign(outputs.begin() + 1 + static_cast<std::ptrdiff_t>(groups), outputs.end());
+  // In a program only the variables are of use.
+  if (detail::capturing()) return result;
   for (std::int64_t b = 0; b < result.log_partition.size(); ++b)
     result.possible = result.possible && result.log_partition.data()[b] != -std::numeric_limits<T>::infinity();
   if (options.maximum && result.possible) {

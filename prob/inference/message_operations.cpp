@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include <tapestry/autodiff/random.hpp>
+#include <tapestry/prob/saved_structure.hpp>
 
 namespace tapestry::detail {
 
@@ -45,12 +46,33 @@ void add_potential_gradients(const MessageEngine& engine, Backward<T>& c, int fi
   }
 }
 
+void exchange(Attributes& a, std::shared_ptr<Passing>& passing) {
+  a.shared(passing, [&a](std::shared_ptr<Passing>& whole) {
+    auto structure = whole ? whole->structure : nullptr;
+    BeliefPropagation options = whole ? whole->options : BeliefPropagation();
+    std::int64_t batch = whole ? whole->batch : 0, factors = 0;
+    exchange(a, structure);
+    a(options.iterations), a(options.tolerance), a(options.damping), a(options.temperature), a(options.schedule);
+    a(options.gradient), a(options.truncation), a(options.seed), a(options.weights), a(batch);
+    if (!a.reading()) return;
+    for (const auto& group : structure->factors) factors += group.factors();
+    require_iterations(options.iterations, options.damping);
+    Attributes::require(batch >= 0 && batch < std::int64_t{1} << 32 && options.temperature >= 0 &&
+                        options.schedule >= Schedule{} && options.schedule <= Schedule::tree &&
+                        (options.weights.empty() || static_cast<std::int64_t>(options.weights.size()) == factors));
+    whole = std::make_shared<Passing>(std::move(structure), options, options.weights, batch);
+  });
+}
+
 /// Inputs: potentials.
 template <class T>
-class StartMessages final : public Operation<T> {
+class StartMessages final : public Operation<T>, public SavedOperation {
  public:
   using Shapes = detail::Shapes;
   explicit StartMessages(std::shared_ptr<Passing> passing) : passing_(std::move(passing)) {}
+  StartMessages() = default;
+  void attributes(Attributes& a) override { exchange(a, passing_); }
+  bool suits(const Shapes& in) override { return are_potentials(*passing_->structure, in, 0, passing_->batch); }
   std::string_view name() const override { return "start_messages"; }
   Shape shape(const Shapes&, int) const override { return passing_->message_shape(); }
 
@@ -82,9 +104,14 @@ class StartMessages final : public Operation<T> {
 
 /// One flooding iteration. Inputs: messages [batch, all], potentials.
 template <class T>
-class MessageStep final : public Operation<T> {
+class MessageStep final : public Operation<T>, public SavedOperation {
  public:
   explicit MessageStep(std::shared_ptr<Passing> passing) : passing_(std::move(passing)) {}
+  MessageStep() = default;
+  void attributes(Attributes& a) override { exchange(a, passing_); }
+  bool suits(const Shapes& in) override {
+    return in[0] == passing_->message_shape() && are_potentials(*passing_->structure, in, 1, passing_->batch);
+  }
   std::string_view name() const override { return "message_step"; }
   Shape shape(const Shapes&, int) const override { return passing_->message_shape(); }
 
@@ -126,9 +153,12 @@ class MessageStep final : public Operation<T> {
 
 /// Messages iterated by any schedule until they stay; the gradient is that of the fixed point. Inputs: potentials.
 template <class T>
-class FixedPointMessages final : public Operation<T> {
+class FixedPointMessages final : public Operation<T>, public SavedOperation {
  public:
   explicit FixedPointMessages(std::shared_ptr<Passing> passing) : passing_(std::move(passing)) {}
+  FixedPointMessages() = default;
+  void attributes(Attributes& a) override { exchange(a, passing_); }
+  bool suits(const Shapes& in) override { return are_potentials(*passing_->structure, in, 0, passing_->batch); }
   std::string_view name() const override { return "message_fixed_point"; }
   Shape shape(const Shapes&, int) const override { return passing_->message_shape(); }
 
@@ -238,9 +268,14 @@ class FixedPointMessages final : public Operation<T> {
 
 /// Inputs: messages, potentials. Outputs: log-partition, probabilities of each variable group and each factor group.
 template <class T>
-class ReadMessages final : public Operation<T> {
+class ReadMessages final : public Operation<T>, public SavedOperation {
  public:
   explicit ReadMessages(std::shared_ptr<Passing> passing) : passing_(std::move(passing)) {}
+  ReadMessages() = default;
+  void attributes(Attributes& a) override { exchange(a, passing_); }
+  bool suits(const Shapes& in) override {
+    return in[0] == passing_->message_shape() && are_potentials(*passing_->structure, in, 1, passing_->batch);
+  }
   std::string_view name() const override { return "read_messages"; }
   int outputs() const override { return layout().outputs(); }
   Shape shape(const Shapes&, int output) const override { return layout().shape(output); }
@@ -309,6 +344,13 @@ class ReadMessages final : public Operation<T> {
 };
 
 }  // namespace
+
+void register_messages() {
+  register_operations<StartMessages>("start_messages");
+  register_operations<MessageStep>("message_step");
+  register_operations<FixedPointMessages>("message_fixed_point");
+  register_operations<ReadMessages>("read_messages");
+}
 
 template <class T>
 std::unique_ptr<Operation<T>> start_messages(std::shared_ptr<Passing> passing) {

@@ -93,14 +93,17 @@ void judge(InferenceTrace& trace, bool converged);
 
 /// What the operations of one inference by MessageEngine share.
 struct Passing {
-  Passing(std::shared_ptr<const GraphStructure> structure, const BeliefPropagation& chosen, std::vector<double> weights,
+  Passing(std::shared_ptr<const GraphStructure> graph, const BeliefPropagation& chosen, std::vector<double> weights,
           std::int64_t batch_size)
-      : engine(std::move(structure), chosen.temperature, std::move(weights)), options(chosen), batch(batch_size) {}
+      : structure(graph), engine(std::move(graph), chosen.temperature, weights), options(chosen), batch(batch_size) {
+    options.weights = std::move(weights);
+  }
   std::int64_t batches() const { return batch > 0 ? batch : 1; }
   Shape message_shape() const { return {batches(), engine.size()}; }
 
+  std::shared_ptr<const GraphStructure> structure;
   MessageEngine engine;
-  BeliefPropagation options;
+  BeliefPropagation options;  ///< with the engine's weights
   std::int64_t batch;
   InferenceTrace trace;
   double last_residual = 0;

@@ -11,6 +11,7 @@
 #include <tapestry/prob/inference/message_operations.hpp>
 #include <tapestry/prob/inference/parallel_mean_field.hpp>
 #include <tapestry/prob/kernels/pairwise_mean_field.hpp>
+#include <tapestry/prob/saved_structure.hpp>
 #include <tapestry/prob/split.hpp>
 
 namespace tapestry::detail {
@@ -169,7 +170,7 @@ class FieldRun {
 };
 
 template <class T>
-class PairwiseMeanField final : public Operation<T> {
+class PairwiseMeanField final : public Operation<T>, public SavedOperation {
  public:
   using Shapes = detail::Shapes;
   PairwiseMeanField(std::shared_ptr<const PairwisePlan> plan, const MeanField& options, std::int64_t batch, bool keep,
@@ -180,6 +181,12 @@ class PairwiseMeanField final : public Operation<T> {
         rows_(batch > 0 ? batch : 1),
         keep_(keep),
         progress_(std::move(progress)) {}
+  explicit PairwiseMeanField(Attributes& a) : PairwiseMeanField(read_setting(a)) {}
+  void attributes(Attributes& a) override {
+    Setting setting{plan_->structure(), nullptr, options_, batch_, keep_};
+    setting.exchange(a);
+  }
+  bool suits(const Shapes& in) override { return are_potentials(plan_->graph(), in, 0, batch_); }
   std::string_view name() const override { return "pairwise_mean_field"; }
   int outputs() const override { return 2; }
   Shape shape(const Shapes&, int output) const override {
@@ -230,6 +237,7 @@ class PairwiseMeanField final : public Operation<T> {
 
   void backward(Backward<T>& c) override {
     const auto potentials = potentials_of(plan_->graph(), c, 0);
+    if (!keep_) fail<GraphError>(name(), "was made without gradients");
     for (std::int64_t b = 0; b < rows_; ++b) {
       FieldRun<T>& run = *runs_[static_cast<std::size_t>(b)];
       if (c.output(0)[b] == -std::numeric_limits<T>::infinity()) continue;
@@ -244,6 +252,32 @@ class PairwiseMeanField final : public Operation<T> {
   }
 
  private:
+  struct Setting {
+    std::shared_ptr<const GraphStructure> structure;
+    std::shared_ptr<const PairwisePlan> plan = nullptr;
+    MeanField options = {};
+    std::int64_t batch = 0;
+    bool keep = true;
+    void exchange(Attributes& a) {
+      detail::exchange(a, structure);
+      a(options.iterations), a(options.tolerance), a(options.damping), a(options.gradient), a(options.truncation);
+      a(batch), a(keep);
+      require_iterations(options.iterations, options.damping);
+      require_iterations(options.truncation, 0);
+      Attributes::require(batch >= 0 && options.gradient >= GradientMode::unrolled &&
+                          options.gradient <= GradientMode::likelihood);
+    }
+  };
+  static Setting read_setting(Attributes& a) {
+    Setting out;
+    out.exchange(a);
+    out.plan = PairwisePlan::of(out.structure);
+    Attributes::require(out.plan != nullptr);
+    return out;
+  }
+  explicit PairwiseMeanField(const Setting& s)
+      : PairwiseMeanField(s.plan, s.options, s.batch, s.keep, std::make_shared<FieldProgress>()) {}
+
   IterationPlan iterations() const { return IterationPlan::of<T>(options_, keep_); }
 
   void iterate(FieldRun<T>& run, bool traced) {
@@ -325,6 +359,10 @@ class PairwiseMeanField final : public Operation<T> {
 };
 
 }  // namespace
+
+void register_pairwise_mean_field() {
+  register_operations<PairwiseMeanField>("pairwise_mean_field");
+}
 
 template <class T>
 std::vector<Var<T>> pairwise_mean_field(const std::shared_ptr<const PairwisePlan>& plan,

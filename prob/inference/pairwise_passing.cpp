@@ -7,12 +7,14 @@
 
 #include <tapestry/autodiff/composed_vjp.hpp>
 #include <tapestry/autodiff/kernels/elementwise.hpp>
+#include <tapestry/autodiff/observer.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/prob/inference/composed_beliefs.hpp>
 #include <tapestry/prob/inference/kept_iterations.hpp>
 #include <tapestry/prob/inference/message_operations.hpp>
+#include <tapestry/prob/saved_structure.hpp>
 
 namespace tapestry::detail {
 namespace {
@@ -26,11 +28,12 @@ struct Progress {
 
 /// Inputs: potentials. Outputs: log-partition, probabilities of each variable group and each factor group.
 template <class T>
-class PairwisePassing final : public Operation<T> {
+class PairwisePassing final : public Operation<T>, public SavedOperation {
  public:
   using Engine = PairwiseBeliefPropagationEngine<T>;
   using Messages = PairwiseMessages<T>;
   using Shapes = detail::Shapes;
+  using Mode = GradientMode;
   PairwisePassing(std::shared_ptr<const PairwisePlan> plan, const BeliefPropagation& options, std::int64_t batch,
                   bool keep, std::shared_ptr<Progress> progress)
       : plan_(std::move(plan)),
@@ -38,7 +41,13 @@ class PairwisePassing final : public Operation<T> {
         layout_{plan_->graph(), batch, options.factor_marginals},
         keep_(keep),
         progress_(std::move(progress)) {}
-  std::string_view name() const override { return "pairwise_belief_propagation"; }
+  explicit PairwisePassing(Attributes& a) : PairwisePassing(read_setting(a)) {}
+  void attributes(Attributes& a) override {
+    Setting setting{plan_->structure(), nullptr, options_, layout_.batch, keep_};
+    setting.exchange(a);
+  }
+  bool suits(const Shapes& in) override { return are_potentials(plan_->graph(), in, 0, layout_.batch); }
+  std::string_view name() const override { return "pairwise_passing"; }
   int outputs() const override { return layout_.outputs(); }
   Shape shape(const Shapes&, int output) const override { return layout_.shape(output); }
 
@@ -90,6 +99,7 @@ class PairwisePassing final : public Operation<T> {
   void backward(Backward<T>& c) override {
     const auto potentials = potentials_of(plan_->graph(), c, 0);
     *progress_->adjoint = solved_adjoint();
+    if (!keep_) fail<GraphError>(name(), "was made without gradients");
     for (std::int64_t b = 0; b < layout_.batches(); ++b) {
       Run& run = runs_[static_cast<std::size_t>(b)];
       if (c.output(0)[b] == -std::numeric_limits<T>::infinity()) continue;
@@ -101,6 +111,31 @@ class PairwisePassing final : public Operation<T> {
   }
 
  private:
+  struct Setting {
+    std::shared_ptr<const GraphStructure> structure;
+    std::shared_ptr<const PairwisePlan> plan = nullptr;
+    BeliefPropagation options = {};
+    std::int64_t batch = 0;
+    bool keep = true;
+    void exchange(Attributes& a) {
+      detail::exchange(a, structure);
+      a(options.iterations), a(options.tolerance), a(options.damping), a(options.gradient), a(options.truncation);
+      a(options.factor_marginals), a(batch), a(keep);
+      require_iterations(options.iterations, options.damping);
+      require_iterations(options.truncation, 0);
+      Attributes::require(batch >= 0 && options.gradient >= Mode::unrolled && options.gradient <= Mode::likelihood);
+    }
+  };
+  static Setting read_setting(Attributes& a) {
+    Setting out;
+    out.exchange(a);
+    out.plan = PairwisePlan::of(out.structure);
+    Attributes::require(out.plan != nullptr);
+    return out;
+  }
+  explicit PairwisePassing(const Setting& s)
+      : PairwisePassing(s.plan, s.options, s.batch, s.keep, std::make_shared<Progress>()) {}
+
   struct Run {
     explicit Run(Engine e) : engine(std::move(e)) {}
     Engine engine;
@@ -110,8 +145,6 @@ class PairwisePassing final : public Operation<T> {
     bool converged = false;
     PoolBuffer<T> log_marginals;
   };
-  using Mode = GradientMode;
-
   bool pairwise(int output) const {
     return output > 0 && !layout_.variables(output) && plan_->pairwise(layout_.factor_group(output));
   }
@@ -319,6 +352,10 @@ class PairwisePassing final : public Operation<T> {
 
 }  // namespace
 
+void register_pairwise_passing() {
+  register_operations<PairwisePassing>("pairwise_passing");
+}
+
 template <class T>
 InferenceResult<T> pass_pairwise(const FactorGraph<T>& graph, const std::shared_ptr<const PairwisePlan>& plan,
                                  const BeliefPropagation& options) {
@@ -330,7 +367,7 @@ InferenceResult<T> pass_pairwise(const FactorGraph<T>& graph, const std::shared_
   result.converged = progress->converged;
   result.trace = std::move(progress->trace);
   if (options.gradient == GradientMode::implicit) result.adjoint = progress->adjoint;
-  if (result.possible) {
+  if (result.possible && !capturing()) {
     const std::int64_t n = graph.variables(), K = plan->states();
     std::vector<std::int64_t> best;
     best.reserve(static_cast<std::size_t>(n * result.log_partition.size()));

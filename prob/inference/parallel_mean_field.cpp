@@ -7,6 +7,7 @@
 
 #include <tapestry/autodiff/checkpoint.hpp>
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/observer.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
 #include <tapestry/autodiff/ops/masking.hpp>
@@ -98,9 +99,11 @@ Var<T> iterate(const ComposedMeanField<T>& field, const MeanField& options, Fiel
   const bool truncated = mode == GradientMode::truncated;
   const auto advance = [&](const ComposedMeanField<T>& by, const Var<T>& q) {
     const Var<T> next = by.step(q, options.damping);
-    progress.trace.residual.push_back(change(next, q));
     ++progress.trace.iterations;
     progress.trace.updates += graph.rows() * graph.structure().size();
+    // A program makes all iterations.
+    if (capturing()) return next;
+    progress.trace.residual.push_back(change(next, q));
     progress.converged = progress.trace.residual.back() <= tolerance;
     return next;
   };
@@ -123,9 +126,11 @@ Var<T> iterate(const ComposedMeanField<T>& field, const MeanField& options, Fiel
         }
         for (*made = 0; *made < most && !traced->converged; ++*made) {
           const Var<T> next = again.step(at, damping);
-          traced->trace.residual.push_back(change(next, at));
           ++traced->trace.iterations;
-          traced->converged = traced->trace.residual.back() <= tolerance;
+          if (!capturing()) {
+            traced->trace.residual.push_back(change(next, at));
+            traced->converged = traced->trace.residual.back() <= tolerance;
+          }
           at = next;
         }
         return std::vector<Var<T>>{at};
@@ -164,7 +169,7 @@ InferenceResult<T> parallel_mean_field(const FactorGraph<T>& graph, const MeanFi
     fail<NumericalError>("mean_field", "damping is ", options.damping, ", outside [0, 1)");
   const ComposedGraph<T> parts(graph.structure(), graph.batch());
   const auto& potentials = graph.all_potentials();
-  check_tables(*graph.structure(), potentials);
+  if (!capturing()) check_tables(*graph.structure(), potentials);
   const bool wanted = differentiable(graph);
   const ComposedMeanField<T> field(parts, parts.arrange(potentials));
   const auto progress = std::make_shared<FieldProgress>();
@@ -210,7 +215,7 @@ InferenceResult<T> parallel_mean_field(const FactorGraph<T>& graph, const MeanFi
   result.converged = progress->converged;
   result.adjoint = std::move(adjoint);
   result.trace = progress->trace;
-  if (result.possible) {
+  if (result.possible && !capturing()) {
     std::vector<std::int64_t> best;
     for (std::int64_t b = 0; b < parts.rows(); ++b)
       for (const auto& group : graph.variable_groups())

@@ -2,6 +2,7 @@
 #include <limits>
 
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/observer.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/prob/inference/assignment.hpp>
 #include <tapestry/prob/inference/assignment_search.hpp>
@@ -41,6 +42,8 @@ InferenceResult<T> result_of(const FactorGraph<T>& graph, std::vector<Var<T>> ou
   result.log_partition = outputs[0];
   result.variables.assign(outputs.begin() + 1, outputs.begin() + 1 + groups);
   result.factors.assign(outputs.begin() + 1 + groups, outputs.end());
+  // In a program only the variables are of use.
+  if (capturing()) return result;
   for (std::int64_t b = 0; b < result.log_partition.size(); ++b)
     result.possible = result.possible && result.log_partition.data()[b] != -std::numeric_limits<T>::infinity();
   return result;
