@@ -33,6 +33,8 @@ BackwardOperation<T>::BackwardOperation(SharedOperation operation, BackwardLayou
   for (std::size_t i = 0; i < count; ++i) {
     const bool reads = std::count(layout_.read_inputs.begin(), layout_.read_inputs.end(), static_cast<int>(i)) != 0;
     Node* input = new_node(dtype_of<T>, layout_.input_shapes[i]);
+    // Rules that record and differentiate a computation ask for it.
+    input->requires_grad = layout_.place[i] >= 0;
     if (reads) input->value = borrowed().release();
     if (!reads) release(input, Node::value_reference);
     node_->inputs[i] = {input, 0, reads};

@@ -101,6 +101,11 @@ std::vector<Captured> captured() {
        [=](const Vars& x) {
          return weighted(pairwise_belief_propagation(factors, x[0], x[1], {.iterations = 3}, Indices{0, 1, 1, 0}));
        }},
+      {"semi-Markov marginals",
+       {{2, 4, 2, 3}, {3, 3}},
+       [](const Vars& x) {
+         return weighted(semi_markov_marginals(SemiMarkovPotentials<double>{x[0], x[1], Indices{3, 4}}).states);
+       }},
       {"semi-Markov",
        {{2, 4, 2, 3}, {3, 3}},
        [](const Vars& x) {
