@@ -9,8 +9,6 @@ namespace {
 using detail::axis_runs;
 using detail::Buffer;
 using detail::for_each_row;
-using detail::join;
-using detail::small_table;
 using detail::TableKernels;
 using detail::TableScope;
 using Domain = detail::TableAlgebra::Domain;
@@ -26,6 +24,35 @@ void normalize(Domain domain, double* values, std::size_t n) {
 }
 
 }  // namespace
+
+namespace detail {
+
+std::vector<ScopeGroup> scope_groups(std::vector<ScopePart> parts, std::size_t whole,
+                                     const std::vector<std::size_t>& cardinalities) {
+  std::stable_sort(parts.begin(), parts.end(), [](const ScopePart& a, const ScopePart& b) { return a.size > b.size; });
+  std::vector<ScopeGroup> groups;
+  for (const auto& part : parts) {
+    ScopeGroup* best = nullptr;
+    TableScope best_scope = *part.scope;
+    std::size_t best_size = whole >= small_table ? whole / 8 + 1 : 0;
+    for (auto& group : groups) {
+      TableScope scope = join(group.scope, *part.scope);
+      std::size_t size = 1;
+      for (const std::int32_t v : scope) size *= cardinalities[static_cast<std::size_t>(v)];
+      if (size >= best_size) continue;
+      best = &group;
+      best_size = size;
+      best_scope = std::move(scope);
+    }
+    if (best == nullptr)
+      groups.push_back({*part.scope, part.size, {part.owner}});
+    else
+      best->scope = best_scope, best->size = best_size, best->members.push_back(part.owner);
+  }
+  return groups;
+}
+
+}  // namespace detail
 
 void CliqueTree::variable_marginals(Workspace& work, const std::vector<std::int64_t>& states,
                                     std::vector<double>& out) const {
@@ -53,38 +80,17 @@ void CliqueTree::variable_marginals(Workspace& work, const std::vector<std::int6
 /// is passed few times.
 void CliqueTree::project_factors(Workspace& work, std::size_t c) const {
   const auto& clique = cliques_[c];
-  struct Group {
-    TableScope scope;
-    std::size_t size;
-    std::vector<std::int32_t> factors;
-  };
-  std::vector<std::int32_t> sorted = clique.factors;
-  const auto size_of = [&](std::int32_t f) { return factors_[static_cast<std::size_t>(f)].size; };
-  std::sort(sorted.begin(), sorted.end(), [&](std::int32_t a, std::int32_t b) { return size_of(a) > size_of(b); });
-  std::vector<Group> groups;
-  for (const std::int32_t f : sorted) {
+  std::vector<detail::ScopePart> parts;
+  for (const std::int32_t f : clique.factors) {
     const auto& factor = factors_[static_cast<std::size_t>(f)];
-    Group* best = nullptr;
-    TableScope best_scope = factor.scope;
-    std::size_t best_size = clique.size >= small_table ? clique.size / 8 + 1 : 0;
-    for (auto& group : groups) {
-      TableScope scope = join(group.scope, factor.scope);
-      const std::size_t size = size_of_scope(scope);
-      if (size >= best_size) continue;
-      best = &group;
-      best_size = size;
-      best_scope = std::move(scope);
-    }
-    if (best == nullptr)
-      groups.push_back({factor.scope, factor.size, {f}});
-    else
-      best->scope = best_scope, best->size = best_size, best->factors.push_back(f);
+    parts.push_back({&factor.scope, factor.size, f});
   }
+  const auto groups = detail::scope_groups(std::move(parts), clique.size, position_states_);
   Buffer marginal(clique.size);
   for (const auto& group : groups) {
     work.algebra.project(work.tables.data() + clique.offset, axis_runs(clique.scope, group.scope, position_states_),
                          marginal.data());
-    for (const std::int32_t f : group.factors) {
+    for (const std::int32_t f : group.members) {
       const auto& factor = factors_[static_cast<std::size_t>(f)];
       double* out = work.factors.data() + factor.offset;
       work.algebra.project(marginal.data(), axis_runs(group.scope, factor.scope, position_states_), out);

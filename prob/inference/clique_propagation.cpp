@@ -189,40 +189,64 @@ bool CliqueTree::collect(Workspace& work) const {
   return true;
 }
 
+/// What a clique's table says of the separators to its children, by way of tables over several separators' variables,
+/// so that the clique's own table is passed few times.
+void CliqueTree::project_separators(Workspace& work, std::size_t c, std::vector<Buffer>& out) const {
+  const auto& clique = cliques_[c];
+  const double* table = work.tables.data() + clique.offset;
+  std::vector<detail::ScopePart> parts;
+  for (const std::int32_t child : clique.children) {
+    const auto& below = cliques_[static_cast<std::size_t>(child)];
+    out[static_cast<std::size_t>(child)] = Buffer(below.separator_size);
+    parts.push_back({&below.separator, below.separator_size, child});
+  }
+  for (const auto& group : detail::scope_groups(std::move(parts), clique.size, position_states_)) {
+    Buffer between(group.members.size() > 1 ? group.size : 0);
+    if (group.members.size() > 1)
+      work.algebra.project(table, axis_runs(clique.scope, group.scope, position_states_), between.data());
+    for (const std::int32_t child : group.members) {
+      const auto& scope = cliques_[static_cast<std::size_t>(child)].separator;
+      double* to = out[static_cast<std::size_t>(child)].data();
+      if (group.members.size() > 1)
+        work.algebra.project(between.data(), axis_runs(group.scope, scope, position_states_), to);
+      else
+        work.algebra.project(table, axis_runs(clique.scope, scope, position_states_), to);
+    }
+  }
+}
+
 /// Beliefs of sum one from the root down; separators are left with their marginals.
 void CliqueTree::distribute(Workspace& work) const {
   const auto& kernel = detail::kernels<TableKernels>();
   const bool linear = work.algebra.domain() == Domain::linear;
-  Buffer fresh(largest_);
+  std::vector<Buffer> given(cliques_.size());
   for (std::size_t c = cliques_.size(); c-- > 0;) {
     const auto& clique = cliques_[c];
     double* table = work.tables.data() + clique.offset;
     double* old = work.separators.data() + clique.separator_offset;
-    const auto runs = axis_runs(clique.scope, clique.separator, position_states_);
     if (clique.parent < 0) {
       // The message to nobody is one number, the sum, scaled to one.
       if (linear)
         kernel.scale(table, std::exp(-work.log_scale[c]), clique.size);
       else
         kernel.shift(table, -work.log_scale[c], clique.size);
-      continue;
-    }
-    const auto& up = cliques_[static_cast<std::size_t>(clique.parent)];
-    work.algebra.project(work.tables.data() + up.offset, axis_runs(up.scope, clique.separator, position_states_),
-                         fresh.data());
-    const std::size_t n = clique.separator_size;
-    Buffer ratio(n);
-    if (linear) {
-      kernel.scale(fresh.data(), 1 / kernel.total(fresh.data(), n), n);
-      kernel.scale(old, std::exp(work.log_scale[c]), n);
-      kernel.ratio(fresh.data(), old, ratio.data(), n);
     } else {
-      kernel.shift(old, work.log_scale[c], n);
-      std::copy(old, old + n, ratio.data());
-      kernel.subtract_from(fresh.data(), ratio.data(), n);
+      Buffer fresh = std::move(given[c]);
+      const std::size_t n = clique.separator_size;
+      Buffer ratio(n);
+      if (linear) {
+        kernel.scale(fresh.data(), 1 / kernel.total(fresh.data(), n), n);
+        kernel.scale(old, std::exp(work.log_scale[c]), n);
+        kernel.ratio(fresh.data(), old, ratio.data(), n);
+      } else {
+        kernel.shift(old, work.log_scale[c], n);
+        std::copy(old, old + n, ratio.data());
+        kernel.subtract_from(fresh.data(), ratio.data(), n);
+      }
+      work.algebra.absorb(table, axis_runs(clique.scope, clique.separator, position_states_), ratio.data());
+      std::copy(fresh.data(), fresh.data() + n, old);
     }
-    work.algebra.absorb(table, runs, ratio.data());
-    std::copy(fresh.data(), fresh.data() + n, old);
+    project_separators(work, c, given);
   }
 }
 ExactSums CliqueTree::sums(const std::vector<const double*>& tables, TableScale scale,

@@ -87,8 +87,9 @@ CliqueTree::CliqueTree(std::vector<std::int64_t> cardinalities, std::vector<std:
     for (const std::int64_t v : scope) size *= static_cast<double>(cardinalities_[static_cast<std::size_t>(v)]);
     factor_entries += size;
   }
-  // Tables, separators, scratch (spreading, differences, partial products), factors and their marginals.
-  bytes_ = 8 * (entries_ + separator_entries + 3 * largest + 2 * factor_entries + marginal_entries);
+  // Tables, separators and what parents send to them, scratch (spreading, differences, partial products), factors and
+  // their marginals.
+  bytes_ = 8 * (entries_ + 2 * separator_entries + 3 * largest + 2 * factor_entries + marginal_entries);
   if (bytes_ > options.memory_limit) refuse(false);
 
   for (auto& clique : cliques_) {

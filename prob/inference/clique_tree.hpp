@@ -88,6 +88,7 @@ class CliqueTree {
   void assemble(Workspace& work, std::size_t clique) const;
   bool collect(Workspace& work) const;
   void distribute(Workspace& work) const;
+  void project_separators(Workspace& work, std::size_t clique, std::vector<detail::Buffer>& out) const;
   void project_factors(Workspace& work, std::size_t clique) const;
   void variable_marginals(Workspace& work, const std::vector<std::int64_t>& states, std::vector<double>& out) const;
   void factor_marginals(Workspace& work, const std::vector<std::int64_t>& states, std::vector<double>& out) const;

@@ -44,6 +44,22 @@ inline TableScope join(const TableScope& a, const TableScope& b) {
   return out;
 }
 
+/// A part of a clique's scope, and whose it is.
+struct ScopePart {
+  const TableScope* scope;
+  std::size_t size;
+  std::int32_t owner;
+};
+/// The union of several parts.
+struct ScopeGroup {
+  TableScope scope;
+  std::size_t size;
+  std::vector<std::int32_t> members;
+};
+/// Parts together, as long as their union is well below the table of `whole` entries; large ones first.
+std::vector<ScopeGroup> scope_groups(std::vector<ScopePart> parts, std::size_t whole,
+                                     const std::vector<std::size_t>& cardinalities);
+
 }  // namespace detail
 
 struct CliqueTree::Workspace {

@@ -83,11 +83,13 @@ void marginals(benchmark::State& state) {
 void instance(benchmark::State& state, const std::string& path) {
   const DiscreteModel model = read_uai(path);
   std::vector<std::int64_t> observed, states;
+  Evidence evidence;
   if (std::filesystem::exists(path + ".evid"))
-    for (const Observation& o : read_uai_evidence(path + ".evid", model.cardinalities)[0]) {
-      observed.push_back(o.variable);
-      states.push_back(o.state);
-    }
+    evidence = read_uai_evidence(path + ".evid", model.cardinalities).front();
+  for (const Observation& o : evidence) {
+    observed.push_back(o.variable);
+    states.push_back(o.state);
+  }
   std::vector<const double*> tables;
   for (const auto& table : model.tables) tables.push_back(table.data());
   try {
