@@ -105,12 +105,14 @@ void PairwiseBeliefPropagationEngine<T>::gather(const PairwiseInput<T>& in, cons
 
 template <class T>
 T PairwiseBeliefPropagationEngine<T>::step(const PairwiseInput<T>& in, PairwiseMessages<T>& from,
-                                           PairwiseMessages<T>& to, bool measured) const {
-  const T* old = from.messages.data();
-  T* next = to.messages.reserve(message_elements());
+                                           PairwiseMessages<T>& to, bool measured, bool spend) const {
   const std::size_t grain = std::max<std::size_t>(1, block_grain());
   if (in_probabilities_) {
     find_cavities(in, from);
+    const bool in_place = spend && damping_ == T(0);
+    if (in_place) std::swap(from.messages, to.messages);
+    const T* old = in_place ? to.messages.data() : from.messages.data();
+    T* next = to.messages.reserve(message_elements());
     std::vector<T> most(blocks() / grain + 1, T(0));
     split(blocks(), grain, [&](std::size_t begin, std::size_t end) {
       most[begin / grain] = probabilities_->step(graph_, exponentials_.data(), damping_, old, from.cavities.data(),
@@ -118,6 +120,8 @@ T PairwiseBeliefPropagationEngine<T>::step(const PairwiseInput<T>& in, PairwiseM
     });
     return *std::max_element(most.begin(), most.end());
   }
+  const T* old = from.messages.data();
+  T* next = to.messages.reserve(message_elements());
   PoolBuffer<T> beliefs(belief_elements()), numbers;
   T* count = counts(numbers);
   gather(in, old, beliefs.data(), count);
@@ -244,7 +248,7 @@ void PairwiseRun<T>::forward(const PairwiseInput<T>& in, int iterations, T dampi
     if (in_place)
       engine_.renew(at(0));
     else
-      engine_.step(in, at(n), at(n + 1));
+      engine_.step(in, at(n), at(n + 1), false, keep);
   }
   engine_.read(in, at(in_place ? 0 : iterations), log_marginals);
 }

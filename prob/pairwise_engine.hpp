@@ -71,8 +71,10 @@ class PairwiseBeliefPropagationEngine {
   void prepare(const PairwiseInput<T>& in, T damping);
   /// Uniform messages.
   void start(PairwiseMessages<T>& at) const;
-  /// Returns the largest change of a message's probability if it is `measured`.
-  T step(const PairwiseInput<T>& in, PairwiseMessages<T>& from, PairwiseMessages<T>& to, bool measured = false) const;
+  /// Returns the largest change of a message's probability if it is `measured`. With `spend` the memory of the old
+  /// messages may become that of the new ones: step_backward() without damping needs only the cavities.
+  T step(const PairwiseInput<T>& in, PairwiseMessages<T>& from, PairwiseMessages<T>& to, bool measured = false,
+         bool spend = false) const;
   /// Whether messages are probabilities, so that renew() may be called.
   bool in_probabilities() const { return in_probabilities_; }
   /// The same step in place, which leaves no cavities. Returns the largest change of a message's probability.
@@ -110,6 +112,9 @@ class PairwiseBeliefPropagationEngine {
   /// grad_potentials [potential_count, states, states], overwritten.
   void collect(const PairwiseGradients<T>& g, const std::int64_t* index, std::size_t potential_count,
                T* grad_potentials) const;
+
+  /// The gradients [count, states, states] of factors from `first` on that have potentials of their own, overwritten.
+  void collect_own(const PairwiseGradients<T>& g, std::size_t first, std::size_t count, T* grad_potentials) const;
 
   std::size_t variables() const { return graph_.variables; }
   std::size_t states() const { return graph_.states; }

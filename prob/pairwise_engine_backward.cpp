@@ -131,27 +131,43 @@ T PairwiseBeliefPropagationEngine<T>::remaining(const PairwiseGradients<T>& g) c
 }
 
 template <class T>
+void PairwiseBeliefPropagationEngine<T>::collect_own(const PairwiseGradients<T>& g, std::size_t first,
+                                                     std::size_t count, T* grad_potentials) const {
+  const std::size_t square = graph_.states * graph_.states, lanes = kernels_->lanes;
+  split(count, block_grain() * lanes, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t f = first + begin; f < first + end; ++f) {
+      const T* from = g.pairs.data() + f / lanes * square * lanes + f % lanes;
+      T* out = grad_potentials + (f - first) * square;
+      for (std::size_t n = 0; n < square; ++n) out[n] = from[n * lanes];
+    }
+  });
+}
+
+template <class T>
 void PairwiseBeliefPropagationEngine<T>::collect(const PairwiseGradients<T>& g, const std::int64_t* index,
                                                  std::size_t potential_count, T* grad_potentials) const {
+  if (index == nullptr) return collect_own(g, 0, graph_.factors, grad_potentials);
   const std::size_t square = graph_.states * graph_.states, lanes = kernels_->lanes;
-  if (index != nullptr) std::fill_n(grad_potentials, potential_count * square, T(0));
+  std::fill_n(grad_potentials, potential_count * square, T(0));
   for (std::size_t f = 0; f < graph_.factors; ++f) {
-    T* out = grad_potentials + (index == nullptr ? f : static_cast<std::size_t>(index[f])) * square;
+    T* out = grad_potentials + static_cast<std::size_t>(index[f]) * square;
     const T* from = g.pairs.data() + f / lanes * square * lanes + f % lanes;
-    for (std::size_t n = 0; n < square; ++n) out[n] = index == nullptr ? from[n * lanes] : out[n] + from[n * lanes];
+    for (std::size_t n = 0; n < square; ++n) out[n] += from[n * lanes];
   }
 }
 
-#define TAPESTRY_INSTANTIATE(T)                                                                                     \
-  template PairwiseGradients<T> PairwiseBeliefPropagationEngine<T>::from_log_marginals(const T*, const T*) const;   \
-  template PairwiseGradients<T> PairwiseBeliefPropagationEngine<T>::from_beliefs(const T*, const T*, T, const T*,   \
-                                                                                 const T*) const;                   \
-  template void PairwiseBeliefPropagationEngine<T>::enter(PairwiseGradients<T>&) const;                             \
-  template void PairwiseBeliefPropagationEngine<T>::step_backward(                                                  \
-      const PairwiseInput<T>&, const PairwiseMessages<T>&, const PairwiseMessages<T>&, PairwiseGradients<T>&, bool) \
-      const;                                                                                                        \
-  template T PairwiseBeliefPropagationEngine<T>::remaining(const PairwiseGradients<T>&) const;                      \
-  template void PairwiseBeliefPropagationEngine<T>::collect(const PairwiseGradients<T>&, const std::int64_t*,       \
+#define TAPESTRY_INSTANTIATE(T)                                                                                        \
+  template PairwiseGradients<T> PairwiseBeliefPropagationEngine<T>::from_log_marginals(const T*, const T*) const;      \
+  template PairwiseGradients<T> PairwiseBeliefPropagationEngine<T>::from_beliefs(const T*, const T*, T, const T*,      \
+                                                                                 const T*) const;                      \
+  template void PairwiseBeliefPropagationEngine<T>::enter(PairwiseGradients<T>&) const;                                \
+  template void PairwiseBeliefPropagationEngine<T>::step_backward(                                                     \
+      const PairwiseInput<T>&, const PairwiseMessages<T>&, const PairwiseMessages<T>&, PairwiseGradients<T>&, bool)    \
+      const;                                                                                                           \
+  template T PairwiseBeliefPropagationEngine<T>::remaining(const PairwiseGradients<T>&) const;                         \
+  template void PairwiseBeliefPropagationEngine<T>::collect_own(const PairwiseGradients<T>&, std::size_t, std::size_t, \
+                                                                T*) const;                                             \
+  template void PairwiseBeliefPropagationEngine<T>::collect(const PairwiseGradients<T>&, const std::int64_t*,          \
                                                             std::size_t, T*) const;
 TAPESTRY_INSTANTIATE(float)
 TAPESTRY_INSTANTIATE(double)

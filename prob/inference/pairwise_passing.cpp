@@ -157,13 +157,14 @@ class PairwisePassing final : public Operation<T>, public SavedOperation {
     run.engine.prepare(in, static_cast<T>(options_.damping));
     const IterationPlan plan = iterations();
     const bool in_place = !plan.history() && run.engine.in_probabilities();
+    const bool spend = options_.gradient != Mode::checkpointed;
     T change = 0;
     Messages first;
     run.engine.start(first);
     run.converged = iterate_keeping(
         plan, std::move(first), run.kept, run.steps,
         [&](Messages& now, Messages& next) {
-          change = in_place ? run.engine.renew(now) : run.engine.step(in, now, next, true);
+          change = in_place ? run.engine.renew(now) : run.engine.step(in, now, next, true, spend);
           if (in_place) std::swap(now, next);
         },
         [&](const Messages&, const Messages&) {
@@ -299,13 +300,19 @@ class PairwisePassing final : public Operation<T>, public SavedOperation {
     bool any_pair = false;
     for (std::size_t group = 0; group < graph.factors.size(); ++group)
       any_pair = any_pair || (plan_->pairwise(group) && c.wants(static_cast<int>(group)));
-    PoolBuffer<T> tables(any_pair ? run.potentials.tables() * static_cast<std::size_t>(square) : 0);
-    if (any_pair) run.engine.collect(g, run.potentials.input().index, run.potentials.tables(), tables.data());
+    // Where each factor has its own potential, its gradient needs no place in between.
+    const bool own = run.potentials.input().index == nullptr && layout_.batches() == 1;
+    PoolBuffer<T> tables(any_pair && !own ? run.potentials.tables() * static_cast<std::size_t>(square) : 0);
+    if (any_pair && !own) run.engine.collect(g, run.potentials.input().index, run.potentials.tables(), tables.data());
     for (std::size_t number = 0; number < graph.factors.size(); ++number) {
       const int input = static_cast<int>(number);
       if (!c.wants(input)) continue;
       const auto& layout = inputs.layouts[number];
       const auto& group = graph.factors[number];
+      if (own && plan_->pairwise(number)) {
+        add_own_tables(run, number, g, c.target(input));
+        continue;
+      }
       T* out = c.add_to(input) + (layout.batch > 0 ? b * layout.batch_stride : 0);
       if (plan_->pairwise(number)) {
         const T* from = tables.data() + run.potentials.first_table(number) * static_cast<std::size_t>(square);
@@ -321,6 +328,16 @@ class PairwisePassing final : public Operation<T>, public SavedOperation {
         for (std::int64_t k = 0; k < K; ++k)
           out[f * layout.factor_stride + k] += g.unary.data()[group.scopes[f] * K + k];
     }
+  }
+
+  /// The gradients of pairwise factors that have a potential each.
+  void add_own_tables(const Run& run, std::size_t number, const PairwiseGradients<T>& g, const Target<T>& out) {
+    const std::size_t first = run.potentials.first_table(number);
+    const auto count = static_cast<std::size_t>(plan_->graph().factors[number].factors());
+    const auto elements = static_cast<std::size_t>(out.size());
+    const PoolBuffer<T> scratch(out.accumulate ? elements : 0);
+    run.engine.collect_own(g, first, count, out.accumulate ? scratch.data() : out.data);
+    if (out.accumulate) kernels<ElementwiseKernels<T>>().accumulate(scratch.data(), out.data, elements);
   }
 
   /// The gradients of unary factors where messages are constants.
