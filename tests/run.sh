@@ -54,10 +54,13 @@ fi
 ((failed == 0)) || echo "All output: $log"
 
 if $benchmarks && ((failed == 0)); then
-  find "$folder/tests/benchmarks" -maxdepth 1 -type f -executable | sort | while read -r program; do
+  for program in "$folder"/tests/benchmarks/*; do
+    [[ -f "$program" && -x "$program" ]] || continue
     echo "== $(basename "$program")"
-    "$program" </dev/null
+    "$program" </dev/null || { echo "$program failed"; failed=$((failed + 1)); }
   done
+  [[ -x "$folder/tests/benchmarks/versus_libtorch" ]] ||
+    echo "versus_libtorch was not built: CMake did not find Torch (Debian: libtorch-dev)"
 fi
 
 echo "$passed passed, $failed failed"
