@@ -125,6 +125,26 @@ TEST_CASE("larger tables take the paths of long rows and of merged factors") {
   compare(grid(random, 4, 4, 2), {}, 1e-11);
 }
 
+TEST_CASE("a clique with many children gives to them by way of joint tables") {
+  std::mt19937_64 random(4);
+  std::uniform_real_distribution<double> uniform(0.2, 2);
+  const auto table = [&](std::size_t n) {
+    std::vector<double> out(n);
+    for (double& x : out) x = uniform(random);
+    return out;
+  };
+  DiscreteModel model;
+  model.cardinalities.assign(18, 2);
+  model.scopes.push_back({0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+  model.tables.push_back(table(1024));
+  for (std::int64_t leaf = 0; leaf < 8; ++leaf) {
+    model.scopes.push_back({leaf, (leaf + 3) % 10, 10 + leaf});
+    model.tables.push_back(table(8));
+  }
+  compare(model, {});
+  compare(model, {{12, 1}});
+}
+
 TEST_CASE("degenerate models") {
   DiscreteModel model;
   CHECK(exact_log_partition(model) == 0);

@@ -221,3 +221,16 @@ TEST_CASE("pairwise passing: exact on a tree, -inf and contradictions included")
   graph.set_potentials(0, Var<double>(normal_numbers<double>({4, 4}, 1) / 0.0));
   CHECK_THROWS_AS(infer(graph, BeliefPropagation{}), NumericalError);
 }
+
+TEST_CASE("pairwise passing: gradients of potentials by edge add to what is there") {
+  const Form form{.one_group = true};
+  const auto x = potentials<double>(form);
+  const auto value = [&] { return infer(graph_of(form, x), BeliefPropagation{.iterations = 4}).log_partition; };
+  const auto alone = grad(value(), {x[1]})[0];
+  const Var<double> first = value();
+  // The square's gradient is there before, because it was recorded last.
+  const Var<double> last = sum(square(x[1]));
+  const auto both = grad(first + last, {x[1]})[0];
+  for (std::int64_t i = 0; i < x[1].size(); ++i)
+    CHECK(both.data()[i] == doctest::Approx(alone.data()[i] + 2 * x[1].data()[i]).epsilon(1e-12));
+}
