@@ -241,8 +241,9 @@ InferenceResult<T> infer(const FactorGraph<T>& graph, const TreeReweighted& opti
     weights = tree_weights(graph, options, &bounds);
   else if (weights.empty())
     weights = detail::spanning_forest_weights(*graph.structure(), options.forests, options.seed);
+  const bool bounds_it = detail::may_be_forest_weights(*graph.structure(), weights);
   auto result = detail::pass_messages(graph, passing_of(options), std::move(weights));
-  if (result.converged) result.kind = BoundKind::upper_bound;
+  if (result.converged && bounds_it) result.kind = BoundKind::upper_bound;
   result.trace.bound = std::move(bounds);
   detail::check_bound(graph, result, "tree_reweighted");
   return result;

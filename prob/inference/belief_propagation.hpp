@@ -43,7 +43,8 @@ struct BeliefPropagation {
 };
 
 /// Tree-reweighted belief propagation (Wainwright, Jaakkola, Willsky 2005): an upper bound on the log-partition once
-/// converged. Weights are the frequencies of factors in random maximal sets of factors without cycles, or given.
+/// converged. Weights are the frequencies of factors in random maximal sets of factors without cycles, or given; where
+/// those given are too large to be such frequencies, the log-partition is called an estimate.
 struct TreeReweighted {
   static constexpr const char* name = "tree-reweighted";
   std::int64_t iterations = 200;

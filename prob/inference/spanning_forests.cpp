@@ -29,6 +29,15 @@ class Forests {
     }
   }
 
+  /// Joins the variables of all factors. root(v) is then the same for all that are connected.
+  void connect() {
+    for (std::size_t v = 0; v < root_.size(); ++v) root_[v] = static_cast<std::int64_t>(v);
+    for (const auto& scope : scopes_)
+      for (const std::int64_t v : scope) root_[static_cast<std::size_t>(find(v))] = find(scope.front());
+  }
+  std::size_t root(std::size_t v) { return static_cast<std::size_t>(find(static_cast<std::int64_t>(v))); }
+  const std::vector<std::int64_t>& scope(std::size_t f) const { return scopes_[f]; }
+
  private:
   std::int64_t find(std::int64_t v) {
     while (root_[static_cast<std::size_t>(v)] != v)
@@ -46,6 +55,24 @@ std::vector<std::size_t> numbers_to(std::size_t n) {
 }
 
 }  // namespace
+
+bool may_be_forest_weights(const GraphStructure& graph, const std::vector<double>& weights) {
+  constexpr double rounding = 1e-6;
+  Forests forests(graph);
+  forests.connect();
+  // A set without cycles joins at most all but one of the variables of each part, arity - 1 by each factor.
+  std::vector<double> joins(static_cast<std::size_t>(graph.size()), 0.0), most(joins.size(), 0.0);
+  for (std::size_t v = 0; v < most.size(); ++v) most[forests.root(v)] += 1;
+  for (std::size_t f = 0; f < forests.factors(); ++f) {
+    const auto& scope = forests.scope(f);
+    if (scope.size() < 2) continue;
+    if (weights[f] > 1 + rounding) return false;
+    joins[forests.root(static_cast<std::size_t>(scope.front()))] += weights[f] * static_cast<double>(scope.size() - 1);
+  }
+  for (std::size_t v = 0; v < joins.size(); ++v)
+    if (most[v] > 0 && joins[v] > most[v] - 1 + rounding * most[v]) return false;
+  return true;
+}
 
 std::vector<char> maximum_forest(const GraphStructure& graph, const std::vector<double>& gains) {
   Forests forests(graph);

@@ -12,6 +12,10 @@ namespace tapestry::detail {
 /// above. Unary factors have one.
 std::vector<double> spanning_forest_weights(const GraphStructure& graph, int rounds, std::uint64_t seed);
 
+/// Whether weights of all factors may be such frequencies: none above one, and in each connected part no more than sets
+/// without cycles have. Necessary, and sufficient for trees and single cycles.
+bool may_be_forest_weights(const GraphStructure& graph, const std::vector<double>& weights);
+
 /// Which factors are in a maximal set without cycles that is filled by descending gain (of the largest sum of gains
 /// where factors join two variables: Kruskal 1956).
 std::vector<char> maximum_forest(const GraphStructure& graph, const std::vector<double>& gains);

@@ -127,3 +127,22 @@ TEST_CASE("grids: weighted messages with weights of one agree with the vector ke
   const auto a = infer(graph, kernels), b = infer(graph, weighted);
   for (std::int64_t i = 0; i < 60; ++i) CHECK(std::abs(a.variables[0].data()[i] - b.variables[0].data()[i]) < 1e-10);
 }
+
+TEST_CASE("tree weights that are given: what is too much for forests is no bound") {
+  FactorGraph<double> graph;
+  const auto v = graph.add_variables("v", {5}, 2);
+  graph.add_unary("unary", v, Var<double>(normal_numbers({5, 2}, 3, 1)));
+  const IndexTensor edges = {{0, 1}, {1, 2}, {2, 0}, {3, 4}};  // a cycle of three, and a pair
+  graph.add_potts("edges", edges, Var<double>(Tensor<double>(.8)));
+  const auto kind = [&](const std::vector<double>& edge_weights) {
+    std::vector<double> weights(5, 1.);
+    weights.insert(weights.end(), edge_weights.begin(), edge_weights.end());
+    return infer(graph, TreeReweighted{.iterations = 1000, .weights = weights}).kind;
+  };
+  CHECK(kind({2. / 3, 2. / 3, 2. / 3, 1}) == BoundKind::upper_bound);
+  CHECK(kind({1, 1, 1e-3, 1}) == BoundKind::estimate);
+  CHECK(kind({1, .5, .5, 1}) == BoundKind::upper_bound);
+  CHECK(kind({.5, .5, .5, 1.1}) == BoundKind::estimate);
+  CHECK(kind({.7, .7, .7, .5}) == BoundKind::estimate);
+  CHECK(infer(graph, TreeReweighted{.iterations = 1000}).kind == BoundKind::upper_bound);
+}
