@@ -144,5 +144,6 @@ TEST_CASE("tree weights that are given: what is too much for forests is no bound
   CHECK(kind({1, .5, .5, 1}) == BoundKind::upper_bound);
   CHECK(kind({.5, .5, .5, 1.1}) == BoundKind::estimate);
   CHECK(kind({.7, .7, .7, .5}) == BoundKind::estimate);
+  CHECK(kind({1.2, .4, .4, 1}) == BoundKind::estimate);
   CHECK(infer(graph, TreeReweighted{.iterations = 1000}).kind == BoundKind::upper_bound);
 }
