@@ -6,6 +6,7 @@
 #include <tapestry/autodiff/bundle.hpp>
 #include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/observer.hpp>
+#include <tapestry/autodiff/pooled_vector.hpp>
 #include <tapestry/autodiff/sweep.hpp>
 #include <tapestry/autodiff/tape.hpp>
 
@@ -216,7 +217,7 @@ void Operation<T>::backward(Backward<T>& context) {
     run_vjp(rule);
     return;
   }
-  std::vector<detail::NodeRef> found(state.node->input_count);
+  detail::PooledVector<detail::NodeRef> found(state.node->input_count);
   rule.collected = found.data();
   run_vjp(rule);
   for (std::size_t i = 0; i < found.size(); ++i)

@@ -11,7 +11,7 @@ namespace {
 using Int = std::int64_t;
 
 // Leaves out axes of extent 1, and joins an axis with the next one inward where one step spans it in all three.
-void merge(std::vector<ProductAxis>& axes) {
+void merge(PooledVector<ProductAxis>& axes) {
   std::size_t kept = 0;
   for (const ProductAxis& axis : axes) {
     if (axis.extent == 1) continue;
@@ -43,20 +43,20 @@ void multiply_axis(const ProductAxis& axis, const ProductSize& s, const T* a, co
 
 }  // namespace
 
-std::vector<ProductAxis> product_axes(const Shape& batch, const Shape& a, const Shape& b, const Shape& c) {
+PooledVector<ProductAxis> product_axes(const Shape& batch, const Shape& a, const Shape& b, const Shape& c) {
   const auto steps_a = broadcast_strides(a), steps_b = broadcast_strides(b), steps_c = broadcast_strides(c);
   const auto step = [&](const Shape& shape, const std::array<Int, Shape::max_rank>& steps, int axis) {
     const int own = axis - (batch.rank() + 2 - shape.rank());
     return own < 0 ? Int{0} : steps[static_cast<std::size_t>(own)];
   };
-  std::vector<ProductAxis> axes;
+  PooledVector<ProductAxis> axes;
   for (int i = 0; i < batch.rank(); ++i)
     axes.push_back({batch[i], step(a, steps_a, i), step(b, steps_b, i), step(c, steps_c, i)});
   return axes;
 }
 
 template <class T>
-void multiply_batch(std::vector<ProductAxis> axes, ProductSize size, const T* a, const T* b, T* c, bool accumulate) {
+void multiply_batch(PooledVector<ProductAxis> axes, ProductSize size, const T* a, const T* b, T* c, bool accumulate) {
   Int items = 1, results = 1;
   bool summed = false;
   for (const ProductAxis& axis : axes) {
@@ -75,7 +75,7 @@ void multiply_batch(std::vector<ProductAxis> axes, ProductSize size, const T* a,
   axes.pop_back();
   if (summed && !accumulate) std::fill_n(c, results * size.m * size.n, T(0));
   const T beta = summed || accumulate ? T(1) : T(0);
-  std::vector<Int> position(axes.size(), 0);
+  PooledVector<Int> position(axes.size(), 0);
   for (;;) {
     multiply_axis(inner, size, a, b, beta, c);
     std::size_t axis = axes.size();
@@ -91,7 +91,7 @@ void multiply_batch(std::vector<ProductAxis> axes, ProductSize size, const T* a,
   }
 }
 
-template void multiply_batch(std::vector<ProductAxis>, ProductSize, const float*, const float*, float*, bool);
-template void multiply_batch(std::vector<ProductAxis>, ProductSize, const double*, const double*, double*, bool);
+template void multiply_batch(PooledVector<ProductAxis>, ProductSize, const float*, const float*, float*, bool);
+template void multiply_batch(PooledVector<ProductAxis>, ProductSize, const double*, const double*, double*, bool);
 
 }  // namespace tapestry::detail

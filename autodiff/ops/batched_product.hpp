@@ -1,7 +1,6 @@
 #pragma once
 
-#include <vector>
-
+#include <tapestry/autodiff/pooled_vector.hpp>
 #include <tapestry/autodiff/shape.hpp>
 
 namespace tapestry::detail {
@@ -19,11 +18,11 @@ struct ProductSize {
 };
 
 /// The axes of a batch over which three arrays [..., rows, columns] lie, each broadcast to `batch`.
-std::vector<ProductAxis> product_axes(const Shape& batch, const Shape& a, const Shape& b, const Shape& c);
+PooledVector<ProductAxis> product_axes(const Shape& batch, const Shape& a, const Shape& b, const Shape& c);
 
 /// c (+)= op(a) op(b) for all items, as few and as large products as the strides allow. The matrices are contiguous,
 /// and so is c.
 template <class T>
-void multiply_batch(std::vector<ProductAxis> axes, ProductSize size, const T* a, const T* b, T* c, bool accumulate);
+void multiply_batch(PooledVector<ProductAxis> axes, ProductSize size, const T* a, const T* b, T* c, bool accumulate);
 
 }  // namespace tapestry::detail

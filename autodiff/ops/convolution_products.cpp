@@ -6,6 +6,7 @@
 #include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/kernels/layout.hpp>
 #include <tapestry/autodiff/ops/panels.hpp>
+#include <tapestry/autodiff/pooled_vector.hpp>
 #include <tapestry/autodiff/storage.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
@@ -27,8 +28,8 @@ Int grain_of(Int work_of_one) {
   return std::max<Int>(1, chunk_work / std::max<Int>(1, work_of_one));
 }
 
-std::vector<Int> multiples(Int n, Int step) {
-  std::vector<Int> out(static_cast<std::size_t>(n));
+PooledVector<Int> multiples(Int n, Int step) {
+  PooledVector<Int> out(static_cast<std::size_t>(n));
   for (Int i = 0; i < n; ++i) out[static_cast<std::size_t>(i)] = i * step;
   return out;
 }
@@ -51,16 +52,16 @@ struct Sizes {
 };
 
 // Where the first input pixel of each output pixel lies in its plane.
-std::vector<Int> pixel_offsets(const Geometry& g, const Sizes& s) {
-  std::vector<Int> out;
+PooledVector<Int> pixel_offsets(const Geometry& g, const Sizes& s) {
+  PooledVector<Int> out;
   for (Int h = 0; h < g.y_height; ++h)
     for (Int w = 0; w < g.y_width; ++w) out.push_back(h * g.stride_height * s.padded_width + w * g.stride_width);
   return out;
 }
 
 // Where each element of a filter lies, from there, in the input of its group.
-std::vector<Int> filter_offsets(const Geometry& g, const Sizes& s) {
-  std::vector<Int> out;
+PooledVector<Int> filter_offsets(const Geometry& g, const Sizes& s) {
+  PooledVector<Int> out;
   for (Int c = 0; c < s.group_channels; ++c)
     for (Int h = 0; h < g.kernel_height; ++h)
       for (Int w = 0; w < g.kernel_width; ++w)
@@ -98,14 +99,14 @@ void convolve(const Geometry& g, const T* x, const T* w, const T* bias, T* y, bo
   const Sizes s(g);
   if (g.batch * g.outputs * s.pixels == 0) return;
   const PaddedInput<T> input(g, s, x);
-  const std::vector<Int> rows = pixel_offsets(g, s), depth = filter_offsets(g, s);
+  const PooledVector<Int> rows = pixel_offsets(g, s), depth = filter_offsets(g, s);
   const Panels<T> panels(s.depth, s.group_outputs);
   const Scratch<T> packed(static_cast<std::size_t>(g.groups * panels.size()));
   for (Int group = 0; group < g.groups; ++group)
     panels.pack(w + group * s.group_outputs * s.depth, 1, s.depth, packed.data() + group * panels.size());
 
   const Int panel = Panels<T>::product().panel, block = std::min(pixel_block, s.pixels);
-  const std::vector<Int> to = multiples(block, panel);
+  const PooledVector<Int> to = multiples(block, panel);
   const Int blocks = (s.pixels + block - 1) / block;
   const LayoutKernels<T>& layout = kernels<LayoutKernels<T>>();
   parallel_for(g.batch * blocks, grain_of(block * g.outputs * s.depth), [&](Int begin, Int end) {
@@ -158,9 +159,9 @@ void convolve_transposed(const Geometry& g, const T* y, const T* w, const T* bia
       }
   }
 
-  std::vector<Int> to = pixel_offsets(g, s);
+  PooledVector<Int> to = pixel_offsets(g, s);
   for (Int& offset : to) offset *= s.group_channels;
-  const std::vector<Int> rows = multiples(s.pixels, 1), depth = multiples(s.group_outputs, s.pixels);
+  const PooledVector<Int> rows = multiples(s.pixels, 1), depth = multiples(s.group_outputs, s.pixels);
   const Int sample = g.channels * g.height * g.width, channels = s.group_channels;
   parallel_for(g.batch * g.groups, grain_of(s.pixels * s.group_outputs * s.depth), [&](Int begin, Int end) {
     const Scratch<T> sums(static_cast<std::size_t>(s.plane * channels));
@@ -202,8 +203,8 @@ void convolution_weight(const Geometry& g, const T* x, const T* y, T* w, bool ac
   const Int elements = g.outputs * s.depth;
   if (elements == 0) return;
   const PaddedInput<T> input(g, s, x);
-  const std::vector<Int> rows = filter_offsets(g, s), depth = pixel_offsets(g, s);
-  const std::vector<Int> to = multiples(s.depth, s.group_outputs);
+  const PooledVector<Int> rows = filter_offsets(g, s), depth = pixel_offsets(g, s);
+  const PooledVector<Int> to = multiples(s.depth, s.group_outputs);
   const Panels<T> panels(s.pixels, s.group_outputs);
   const Scratch<T> packed(static_cast<std::size_t>(g.batch * g.groups * panels.size()));
   parallel_for(g.batch * g.groups, grain_of(s.pixels * s.group_outputs), [&](Int begin, Int end) {

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include <tapestry/autodiff/axes.hpp>
+#include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/kernels/reduce.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/axis_reduction.hpp>
@@ -64,6 +65,17 @@ class CumulativeSum final : public Scan<T> {
     this->for_parts(c.output().shape, [&](std::size_t at, AxisView part) {
       kernels<ReduceKernels<T>>().cumsum(c.input(0).data + at, part, c.output().data + at, reverse_);
     });
+  }
+  void backward(Backward<T>& c) override {
+    const T* const g = c.gradient().data;
+    const Target<T> out = c.target(0);
+    const Scratch<T> sums(out.accumulate ? static_cast<std::size_t>(out.size()) : 0);
+    T* const to = out.accumulate ? sums.data() : out.data;
+    this->for_parts(out.shape, [&](std::size_t at, AxisView part) {
+      kernels<ReduceKernels<T>>().cumsum(g + at, part, to + at, !reverse_);
+    });
+    if (!out.accumulate) return;
+    kernels<ElementwiseKernels<T>>().accumulate(to, out.data, static_cast<std::size_t>(out.size()));
   }
   void vjp(Vjp<T>& c) override { c.add(0, cumsum(c.gradient(), this->axis(), !reverse_)); }
 

@@ -36,7 +36,7 @@ class Gru final : public RecurrentOperation<T> {
     T *gates = gates_->data(), *hidden = hidden_->data(), *candidate = room(candidate_, l_.steps * padded_state());
     const Scratch<T> bias(static_cast<std::size_t>(l_.blocks * 4 * block));
     arrange_bias(c.input(bias_of_input).data, c.input(bias_of_hidden).data, bias.data());
-    const std::vector<Int> to = multiples(l_.batch, l_.block_width());
+    const PooledVector<Int> to = multiples(l_.batch, l_.block_width());
     this->forward_in_time(c, weight_hidden, [&](const HiddenProduct<T>& product, Int t, Int i) {
       const Int unit = i * block;
       const Scratch<T> recurrent(static_cast<std::size_t>(l_.batch * l_.block_width()));

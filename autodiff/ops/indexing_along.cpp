@@ -11,6 +11,7 @@
 #include <tapestry/autodiff/ops/indexing.hpp>
 #include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/pooled_vector.hpp>
 #include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
@@ -147,6 +148,24 @@ class PutAlong final : public Operation<T>, public SavedOperation {
     const auto y = c.output();
     std::copy_n(x.data, x.size(), y.data);
     for_places(indices_, axis_, extent, [&](std::int64_t i, std::int64_t place) { y[place] = values[i]; });
+  }
+  void backward(Backward<T>& c) override {
+    const auto g = c.gradient();
+    // Entry i is in the result if it is the last one for its place.
+    PooledVector<std::int64_t> last(static_cast<std::size_t>(g.size()), -1);
+    for_places(indices_, axis_, g.shape[axis_],
+               [&](std::int64_t i, std::int64_t place) { last[static_cast<std::size_t>(place)] = i; });
+    if (c.wants(0)) {
+      const Target<T> out = c.target(0);
+      for (std::int64_t p = 0; p < g.size(); ++p) {
+        const T kept = last[static_cast<std::size_t>(p)] < 0 ? g[p] : T(0);
+        out.data[p] = out.accumulate ? out.data[p] + kept : kept;
+      }
+    }
+    if (!c.wants(1)) return;
+    T* const values = c.add_to(1);
+    for (std::int64_t p = 0; p < g.size(); ++p)
+      if (const std::int64_t i = last[static_cast<std::size_t>(p)]; i >= 0) values[i] += g[p];
   }
   void vjp(Vjp<T>& c) override {
     const Var<T> g = c.gradient();

@@ -41,7 +41,7 @@ class Lstm final : public RecurrentOperation<T> {
     copy_states(l_, c.input(cell_input).data, l_.hidden, first_cell, l_.padded, false);
     const Scratch<T> bias(static_cast<std::size_t>(l_.width));
     arrange_gates(l_, c.input(bias_input).data, 1, bias.data());
-    const std::vector<Int> to = multiples(l_.batch, l_.width);
+    const PooledVector<Int> to = multiples(l_.batch, l_.width);
     this->forward_in_time(c, weight_hidden, [&](const HiddenProduct<T>& product, Int t, Int i) {
       const Int unit = i * block;
       T* z = gates + t * step() + i * 4 * block;

@@ -1,8 +1,7 @@
 #pragma once
 
-#include <vector>
-
 #include <tapestry/autodiff/ops/matrix_parts.hpp>
+#include <tapestry/autodiff/pooled_vector.hpp>
 
 namespace tapestry::detail {
 
@@ -11,9 +10,9 @@ template <class T>
 struct LuFactors {
   MatrixBatch batch{};
   Tensor<T> lu;
-  std::vector<int> pivots;
+  PooledVector<int> pivots;
   /// For each matrix 0, or the order of the first leading minor that is zero.
-  std::vector<int> singular;
+  PooledVector<int> singular;
 
   void factor(const MatrixBatch& matrices, const T* a);
   /// @throws NumericalError where a matrix is singular

@@ -13,6 +13,7 @@
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/matmul.hpp>
 #include <tapestry/autodiff/ops/matrix_parts.hpp>
+#include <tapestry/autodiff/pooled_vector.hpp>
 #include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
@@ -53,7 +54,7 @@ std::span<const Approximant> approximants() {
 
 template <class T>
 double one_norm(Int n, const T* a) {
-  std::vector<double> columns(static_cast<std::size_t>(n), 0.0);
+  detail::PooledVector<double> columns(static_cast<std::size_t>(n), 0.0);
   for (Int i = 0; i < n; ++i)
     for (Int j = 0; j < n; ++j) columns[static_cast<std::size_t>(j)] += std::abs(static_cast<double>(a[i * n + j]));
   double largest = 0;
@@ -96,7 +97,7 @@ void exponential(Int n, const T* a, double norm, T* out) {
   const auto part = [&](int i) { return memory.data() + static_cast<std::size_t>(i) * elements; };
   T *const scaled = part(even), *const odd = part(even + 1), *const denominator = part(even + 2),
            *const u = part(even + 3);
-  std::vector<const T*> powers;
+  detail::PooledVector<const T*> powers;
   for (Int i = 0; i < n * n; ++i) scaled[i] = std::ldexp(a[i], -squarings);
   for (int k = 0; k < even; ++k) {
     multiply(n, k == 0 ? scaled : part(0), k == 0 ? scaled : part(k - 1), part(k));
@@ -109,7 +110,7 @@ void exponential(Int n, const T* a, double norm, T* out) {
     denominator[i] = out[i] - u[i];
     out[i] += u[i];
   }
-  std::vector<int> pivots(static_cast<std::size_t>(n));
+  detail::PooledVector<int> pivots(static_cast<std::size_t>(n));
   if (detail::getrf(n, denominator, n, pivots.data()) != 0)
     fail<NumericalError>("matrix_exp", "the denominator of the approximant is singular");
   detail::getrs(false, n, n, denominator, n, pivots.data(), out, n);

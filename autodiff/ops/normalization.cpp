@@ -12,6 +12,7 @@
 #include <tapestry/autodiff/ops/elementary.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/pooled_vector.hpp>
 #include <tapestry/autodiff/saved_operation.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
@@ -151,7 +152,7 @@ class BatchNorm final : public Operation<T>, public SavedOperation {
     const auto channels = static_cast<std::size_t>(v_.channels);
     const T *x = c.input(0).data, *weight = c.input(1).data, *bias = c.input(2).data;
     const detail::Scratch<T> parts(2 * channels * static_cast<std::size_t>(v_.parts()));
-    std::vector<T> counts(static_cast<std::size_t>(v_.parts()));
+    detail::PooledVector<T> counts(static_cast<std::size_t>(v_.parts()));
     v_.for_each_part([&](Int at, const detail::ChannelView& view, Int n, Int part) {
       T* mean = parts.data() + 2 * part * v_.channels;
       table<T>().moments(x + at, view, mean, mean + v_.channels);

@@ -55,10 +55,10 @@ void check_lengths_shape(std::string_view name, const std::optional<Indices>& le
     fail<ShapeError>(name, "lengths of shape ", lengths->shape(), " for a batch of ", batch);
 }
 
-std::vector<std::uint8_t> active_steps(std::string_view name, const RecurrentLayout& l,
-                                       const std::optional<Indices>& lengths) {
+PooledVector<std::uint8_t> active_steps(std::string_view name, const RecurrentLayout& l,
+                                        const std::optional<Indices>& lengths) {
   if (!lengths) return {};
-  std::vector<std::uint8_t> active(static_cast<std::size_t>(l.rows()));
+  PooledVector<std::uint8_t> active(static_cast<std::size_t>(l.rows()));
   for (Int b = 0; b < l.batch; ++b) {
     const Int length = (*lengths)[b];
     if (length < 0 || length > l.steps)

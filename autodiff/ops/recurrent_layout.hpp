@@ -2,11 +2,11 @@
 
 #include <memory>
 #include <string_view>
-#include <vector>
 
 #include <tapestry/autodiff/kernels/recurrent.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/recurrent.hpp>
+#include <tapestry/autodiff/pooled_vector.hpp>
 #include <tapestry/autodiff/storage.hpp>
 
 namespace tapestry::detail {
@@ -34,8 +34,8 @@ RecurrentLayout recurrent_layout(std::string_view name, std::int64_t gates, cons
 /// @throws ShapeError unless there is a length for each sequence
 void check_lengths_shape(std::string_view name, const std::optional<Indices>& lengths, std::int64_t batch);
 /// 1 for [step, sequence] within a sequence; nothing where there are no lengths. @throws IndexError
-std::vector<std::uint8_t> active_steps(std::string_view name, const RecurrentLayout& layout,
-                                       const std::optional<Indices>& lengths);
+PooledVector<std::uint8_t> active_steps(std::string_view name, const RecurrentLayout& layout,
+                                        const std::optional<Indices>& lengths);
 /// For rules in operations: the mask [batch, 1] of a step; no variable where there are no lengths.
 template <class T>
 Var<T> step_mask(const RecurrentLayout& layout, const std::optional<Indices>& lengths, std::int64_t t);
@@ -69,7 +69,7 @@ class HiddenProduct {
  private:
   RecurrentLayout l_;
   Scratch<T> packed_;
-  std::vector<std::int64_t> rows_, depth_;
+  PooledVector<std::int64_t> rows_, depth_;
 };
 
 /// The same for dz W, by groups of units.
@@ -86,7 +86,7 @@ class HiddenProductBackward {
   RecurrentLayout l_;
   std::int64_t packed_group_;
   Scratch<T> packed_;
-  std::vector<std::int64_t> rows_, depth_, to_;
+  PooledVector<std::int64_t> rows_, depth_, to_;
 };
 
 /// Gradients of the weights and inputs from those of the gates of all steps.
@@ -111,8 +111,8 @@ void add_output_gradient(const RecurrentLayout& l, const std::uint8_t* active, c
                          std::int64_t last, T* states);
 
 /// 0, step, 2 step, ...
-inline std::vector<std::int64_t> multiples(std::int64_t n, std::int64_t step) {
-  std::vector<std::int64_t> out(static_cast<std::size_t>(n));
+inline PooledVector<std::int64_t> multiples(std::int64_t n, std::int64_t step) {
+  PooledVector<std::int64_t> out(static_cast<std::size_t>(n));
   for (std::int64_t i = 0; i < n; ++i) out[static_cast<std::size_t>(i)] = i * step;
   return out;
 }

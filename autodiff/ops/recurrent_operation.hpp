@@ -127,7 +127,7 @@ class RecurrentOperation : public Operation<T>, public SavedOperation {
     return Product(l_, arranged.data());
   }
 
-  std::vector<std::uint8_t> active_;
+  PooledVector<std::uint8_t> active_;
 };
 
 }  // namespace tapestry::detail

@@ -8,6 +8,7 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/matrix_parts.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/pooled_vector.hpp>
 #include <tapestry/autodiff/saved_operation.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
@@ -62,14 +63,14 @@ void multiply(const Pattern& p, const T* values, const T* x, T* out, Int k, bool
 template <class T>
 void multiply_transposed(const Pattern& p, const T* values, const T* x, T* out, Int k, bool accumulate) {
   const Int *starts = p.starts.data(), *indices = p.indices.data();
-  std::vector<Int> first(static_cast<std::size_t>(p.columns) + 1, 0);
+  detail::PooledVector<Int> first(static_cast<std::size_t>(p.columns) + 1, 0);
   for (Int e = 0; e < p.elements(); ++e) ++first[static_cast<std::size_t>(indices[e]) + 1];
   for (std::size_t j = 1; j < first.size(); ++j) first[j] += first[j - 1];
   struct Element {
     Int row, position;
   };
-  std::vector<Element> by_column(static_cast<std::size_t>(p.elements()));
-  std::vector<Int> next = first;
+  detail::PooledVector<Element> by_column(static_cast<std::size_t>(p.elements()));
+  detail::PooledVector<Int> next = first;
   for (Int i = 0; i < p.rows; ++i)
     for (Int e = starts[i]; e < starts[i + 1]; ++e)
       by_column[static_cast<std::size_t>(next[static_cast<std::size_t>(indices[e])]++)] = {i, e};

@@ -1,6 +1,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <new>
+#include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -12,7 +13,10 @@
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/softmax.hpp>
 #include <tapestry/autodiff/pool.hpp>
+#include <tapestry/autodiff/threads.hpp>
 #include <tapestry/graph/program/program.hpp>
+
+#include "autodiff/registry_examples.hpp"
 
 namespace {
 
@@ -84,4 +88,35 @@ TEST_CASE("program: elementwise chains take nothing from the pool either") {
   CHECK(detail::thread_allocated_bytes() == before);
   f(x);
   CHECK(detail::thread_allocated_bytes() > before);
+}
+
+TEST_CASE("program: no operation of the library makes a run ask the system for memory") {
+  using V = Var<double>;
+  const int before_test = threads();
+  set_threads(1);
+  std::string names;
+  for (const RegisteredOperation& op : registry().operations()) {
+    if (!op.differentiable) continue;
+    CAPTURE(op.name);
+    std::vector<V> x;
+    for (const Tensor<double>& value : testing::examples(op, 1)) x.emplace_back(value, true);
+    Program<double> program =
+        capture<double>([&](const std::vector<V>& in) { return std::vector<V>{sum(op.apply(in))}; }, x);
+    const auto step = [&] {
+      program.run(std::span<const V>(x));
+      program.run_backward(std::span<const V>(x));
+    };
+    step();
+    step();
+    const long before = allocations;
+    const MemoryStatistics pool = memory_statistics();
+    for (int i = 0; i < 3; ++i) step();
+    if (allocations != before) names += op.name + ' ';
+    CHECK(memory_statistics().system_calls == pool.system_calls);
+    CHECK(memory_statistics().in_use == pool.in_use);
+  }
+  set_threads(before_test);
+  // The rules of these, in operations, take lists of axes.
+  CHECK(names ==
+        "eigh_vectors svd_u [2, 3, 3] svd_vt [2, 3, 3] svd_u [4, 2] svd_vt [4, 2] svd_u [2, 4] svd_vt [2, 4] ");
 }
