@@ -71,7 +71,7 @@ CliqueTree::CliqueTree(std::vector<std::int64_t> cardinalities, std::vector<std:
   }
   build(positions);
 
-  double separator_entries = 0, largest = 1, factor_entries = 0;
+  double separator_entries = 0, largest = 1, factor_entries = 0, largest_separator = 1, largest_factor = 1;
   for (const auto& clique : cliques_) {
     double size = 1, separator_size = 1;
     for (const std::int32_t v : clique.scope)
@@ -81,15 +81,21 @@ CliqueTree::CliqueTree(std::vector<std::int64_t> cardinalities, std::vector<std:
     entries_ += size;
     separator_entries += separator_size;
     largest = std::max(largest, size);
+    largest_separator = std::max(largest_separator, separator_size);
   }
-  for (const auto& scope : scopes) {
-    double size = 1;
-    for (const std::int64_t v : scope) size *= static_cast<double>(cardinalities_[static_cast<std::size_t>(v)]);
+  for (std::size_t f = 0; f < scopes.size(); ++f) {
+    double size = 1, free_size = 1;
+    for (const std::int64_t v : scopes[f]) size *= static_cast<double>(cardinalities_[static_cast<std::size_t>(v)]);
+    for (const std::int64_t v : free_scopes[f])
+      free_size *= static_cast<double>(free_cardinalities[static_cast<std::size_t>(v)]);
     factor_entries += size;
+    largest_factor = std::max(largest_factor, free_size);
   }
-  // Tables, separators and what parents send to them, scratch (spreading, differences, partial products), factors and
-  // their marginals.
-  bytes_ = 8 * (entries_ + 2 * separator_entries + 3 * largest + 2 * factor_entries + marginal_entries);
+  // Scratch: spreading and differences, the maxima of logarithms, and a partial product (of factors, or of what several
+  // factors' or separators' marginals come from).
+  const double scratch = 3 * largest + std::max({largest_separator, largest_factor, largest / 8 + 1});
+  // Tables, separators and what parents send to them, factors and their marginals.
+  bytes_ = 8 * (entries_ + 2 * separator_entries + scratch + 2 * factor_entries + marginal_entries);
   if (bytes_ > options.memory_limit) refuse(false);
 
   for (auto& clique : cliques_) {

@@ -11,6 +11,7 @@ namespace {
 // Tables beyond this many entries can never be held: from there on only the cost of searching matters.
 constexpr double hopeless = 1e12;
 constexpr double most_search_steps = 4e9, most_hopeless_steps = 3e8;
+constexpr int most_hopeless_rounds = 20;
 
 using Graph = std::vector<std::vector<std::int32_t>>;
 
@@ -211,7 +212,7 @@ EliminationOrder elimination_order(const std::vector<std::int64_t>& cardinalitie
   Run first(graph, cardinalities, heuristics.front(), options.seed, 1e300);
   EliminationOrder best = first.run();
   double steps = first.steps();
-  for (int round = 0; round < rounds; ++round)
+  for (int round = 0; round < rounds && (best.entries < hopeless || round < most_hopeless_rounds); ++round)
     for (std::size_t i = round == 0 ? 1 : 0; i < heuristics.size(); ++i) {
       // A step of the search costs about as much as ten entries of the tables, which are passed several times.
       if (best.complete && (steps > best.entries || steps > most_search_steps / 8)) return best;

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/pool.hpp>
 #include <tapestry/prob/inference/exact.hpp>
 
 #include "prob/random_models.hpp"
@@ -181,4 +182,28 @@ TEST_CASE("models that are too wide are refused before allocation, with width an
     }
   CHECK_THROWS_WITH_AS(exact_marginals(clique), doctest::Contains("width 299"), NumericalError);
   CHECK_THROWS_WITH_AS(enumerate_marginals(clique), doctest::Contains("more than the limit"), NumericalError);
+}
+
+TEST_CASE("inference allocates no more than it announced, nor much less") {
+  std::mt19937_64 random(5);
+  for (const double spread : {1.0, 100.0}) {  // the larger one in logarithms
+    CAPTURE(spread);
+    const auto model = grid(random, 12, 12, spread);
+    const CliqueTree tree(model.cardinalities, model.scopes);
+    std::vector<const double*> tables;
+    for (const auto& table : model.tables) tables.push_back(table.data());
+    const auto taken = [&](auto run) {
+      const std::size_t before = memory_statistics().in_use;
+      reset_peak_memory();
+      run();
+      return static_cast<double>(memory_statistics().peak - before);
+    };
+    const double sums = taken([&] { tree.sums(tables, TableScale::linear, {}, true, true); });
+    const double maximum = taken([&] { tree.maximum(tables, TableScale::linear, {}); });
+    REQUIRE(tree.bytes() > 1e6);
+    constexpr double accounting = 65536;  // how exactly the pool knows its peak
+    CHECK(sums <= tree.bytes() + accounting);
+    CHECK(maximum <= tree.bytes() + accounting);
+    CHECK(sums > .4 * tree.bytes());
+  }
 }
