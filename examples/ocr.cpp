@@ -356,6 +356,8 @@ int run(int argc, char** argv) {
     bool found = false;
     for (const Entry& e : known)
       if (name == "all" || name == e.name) {
+        for (const Entry& other : entries)
+          if (other.name == e.name) throw Options::UsageError("option --models: '" + e.name + "' is named twice");
         entries.push_back(e);
         found = true;
       }

@@ -79,6 +79,8 @@ expect("${err}" "softmax.safetensors")
 
 run(2 --models nothing)
 expect("${err}" "there is no 'nothing'")
+run(2 --models chain,all)
+expect("${err}" "'chain' is named twice")
 run(2 --train fold1)
 run(2 --epochs -1)
 run(1)
