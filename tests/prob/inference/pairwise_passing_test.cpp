@@ -6,6 +6,7 @@
 #include <tapestry/autodiff/check_gradients.hpp>
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
+#include <tapestry/autodiff/ops/elementary.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/prob/graph_builders.hpp>
