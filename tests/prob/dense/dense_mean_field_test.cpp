@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -108,4 +109,31 @@ TEST_CASE("dense fields: impossible states, no filters, what is refused") {
   CHECK_THROWS_AS(dense_mean_field(unary, filters, Var<double>::ones({2}), identity()), ShapeError);
   CHECK_THROWS_AS(dense_mean_field(unary, filters, Var<double>::ones({1}), Var<double>::ones({2, 2})), ShapeError);
   CHECK_THROWS_AS(dense_mean_field(unary, filters, Var<double>::ones({1}), identity(), {.damping = 1}), Error);
+}
+
+TEST_CASE("dense fields: two damped iterations with a compatibility that is not symmetric, by plain loops") {
+  const auto positions = normal_numbers({4, 1}, 5), unary = normal_numbers({4, 2}, 6);
+  const double table[2][2] = {{.4, 1.3}, {-.6, .2}}, damping = .3;  // row: own state
+  Tensor<double> compatibility = empty_tensor<double>({2, 2}), weights = {.7};
+  for (std::size_t k = 0; k < 4; ++k) compatibility.data()[k] = table[k / 2][k % 2];
+  double q[4][2], next[4][2];
+  for (int iteration = 0; iteration < 3; ++iteration) {
+    for (std::size_t i = 0; i < 4; ++i) {
+      double p[2];
+      for (std::size_t k = 0; k < 2; ++k) {
+        p[k] = unary(i, k);
+        for (std::size_t j = 0; j < 4 && iteration > 0; ++j)
+          for (std::size_t l = 0; l < 2 && j != i; ++l)
+            p[k] += .7 * std::exp(-std::pow(positions(i, 0) - positions(j, 0), 2) / 2) * table[k][l] * q[j][l];
+      }
+      const double first = 1 / (1 + std::exp(p[1] - p[0]));
+      next[i][0] = iteration == 0 ? first : (1 - damping) * first + damping * q[i][0];
+      next[i][1] = 1 - next[i][0];
+    }
+    std::copy(&next[0][0], &next[0][0] + 8, &q[0][0]);
+  }
+  const auto found =
+      dense_mean_field(Var<double>(unary), {GaussianFilter<double>(positions)}, Var<double>(std::move(weights)),
+                       Var<double>(std::move(compatibility)), {.iterations = 2, .damping = damping});
+  for (std::size_t i = 0; i < 8; ++i) CHECK(std::abs(found.marginals.data()[i] - q[i / 2][i % 2]) < 1e-12);
 }
