@@ -30,3 +30,12 @@ expect("${out}" "\nresult: ({.*\"implicit\": 0\\.[0-9]+, \"implicit_solved\": [0
 expect_same("${whole}" "${CMAKE_MATCH_1}")
 run(1 ${common} --checkpoint saved --seed 2)
 expect("${err}" "the checkpoint of another training")
+# Long enough to tell: half of the epochs, then the others from the checkpoint.
+set(longer --images 40 --batch 4 --rate 0.05 --runs mean_field_2,propagation_5)
+run(0 ${longer} --epochs 6)
+expect("${out}" "\nresult: ({.*), \"seconds\"")
+set(whole "${CMAKE_MATCH_1}")
+run(0 ${longer} --epochs 3 --checkpoint half)
+run(0 ${longer} --epochs 6 --checkpoint half)
+expect("${out}" "\nresult: ({.*), \"seconds\"")
+expect_same("${whole}" "${CMAKE_MATCH_1}")
