@@ -61,9 +61,9 @@ Text draw(Generator& random) {
 /// Trains on some texts; the share of wrong labels in others.
 double error(bool skips, const std::vector<Text>& training, const std::vector<Text>& test) {
   Generator random(2);
-  GraphCrf<float, SkipChain> crf(SkipChain(skips, random), BeliefPropagation{.iterations = 10, .damping = 0.2},
+  GraphCrf<float, SkipChain> crf(SkipChain(skips, random), BeliefPropagation{.iterations = 10, .damping = 0.5},
                                  {LossKind::univariate_log});
-  Adam<float> adam(parameters<float>(crf), {.rate = 0.05});
+  Adam<float> adam(parameters<float>(crf), {.rate = 0.02});
   for (int epoch = 0; epoch < 3; ++epoch)
     for (const Text& text : training) {
       adam.zero_gradients();
