@@ -82,9 +82,36 @@ State call_step(F& step, std::int64_t t, const State& state) {
     return step(state);
 }
 
+/// The slices of a variable along axis 0. Those of a constant are made when a step asks for them, so that a
+/// checkpointed scan does not hold all of them; gradients to a variable pass through slices that are made once.
 template <class T>
-std::vector<Var<T>> scan_inputs(const Var<T>& inputs) {
-  return inputs.shape().rank() > 0 && inputs.shape()[0] == 0 ? std::vector<Var<T>>() : unbind(inputs, 0);
+class ScanSlices {
+ public:
+  using value_type = Var<T>;
+  explicit ScanSlices(const Var<T>& whole)
+      : whole_(whole),
+        size_(whole.shape().rank() > 0 ? whole.shape()[0] : 0),
+        version_(whole.reference()->value->version) {
+    if (whole.shape().rank() == 0 || (whole.requires_grad() && size_ > 0)) slices_ = unbind(whole, 0);
+  }
+  std::size_t size() const { return static_cast<std::size_t>(size_); }
+  Var<T> operator[](std::size_t t) const {
+    if (!slices_.empty()) return slices_[t];
+    if (whole_.reference()->value->version != version_)
+      fail<GraphError>("scan", "the inputs of shape ", whole_.shape(), " were changed in place before step ", t);
+    return select(whole_, 0, static_cast<std::int64_t>(t));
+  }
+
+ private:
+  Var<T> whole_;
+  std::int64_t size_;
+  std::uint32_t version_;
+  std::vector<Var<T>> slices_;
+};
+
+template <class T>
+ScanSlices<T> scan_inputs(const Var<T>& inputs) {
+  return ScanSlices<T>(inputs);
 }
 template <class Input>
 const std::vector<Input>& scan_inputs(const std::vector<Input>& inputs) {

@@ -179,6 +179,23 @@ TEST_CASE("scan: inputs are copied once, not for each checkpointed segment") {
   CHECK(Counted::copies <= 100);
 }
 
+TEST_CASE("scan: a checkpointed scan holds slices of constant inputs for one segment only") {
+  const std::int64_t steps = 2500, n = 100;
+  V inputs = V::filled({steps, n}, 0.01), w(0.5, true);
+  const auto step = [w](const V& at, const V& x) { return tanh(w * at + x); };
+  const V start = V::filled({n}, 0.1);
+  const auto before = memory_statistics().in_use;
+  reset_peak_memory();
+  const V end = sum(scan(step, start, inputs, {.gradient = LoopGradient::checkpointed}).state);
+  end.backward({.retain_graph = true});
+  CHECK(memory_statistics().peak - before < 400 * n * 8);
+  const V all = sum(scan(step, start, unbind(inputs, 0)).state);
+  CHECK(grad(all, {w})[0].item() == doctest::Approx(w.gradient()()).epsilon(1e-13));
+  inputs.mutable_value()(0, 0) = 1;
+  CHECK_THROWS_WITH_AS(end.backward(), "scan: the inputs of shape [2500, 100] were changed in place before step 2450",
+                       GraphError);
+}
+
 TEST_CASE("unroll: memory of a checkpointed loop grows with the square root of its length") {
   const std::int64_t steps = 400, n = 10000;
   V x = V::filled({n}, 0.5, true), w = V::filled({}, 1.01, true);
