@@ -24,22 +24,23 @@ Var<double> loss_of(const IndicatorChain<double>& crf, const Var<double>& weight
 
 LbfgsResult ChainTagger::train(const ColumnCorpus& corpus, const ChainTraining& options, const LbfgsObserver& observer,
                                LbfgsState* state) {
-  return train(encoder_.learn(corpus), options, observer, state);
+  return learn_and(corpus, [&](const SparseSequences& data) { return train(data, options, observer, state); });
 }
 
 LbfgsResult ChainTagger::train(const ItemCorpus& corpus, const ChainTraining& options, const LbfgsObserver& observer,
                                LbfgsState* state) {
-  return train(encoder_.learn(corpus), options, observer, state);
+  return learn_and(corpus, [&](const SparseSequences& data) { return train(data, options, observer, state); });
 }
 
 LbfgsResult ChainTagger::train(const SparseSequences& data, const ChainTraining& options, const LbfgsObserver& observer,
                                LbfgsState* state) {
   if (options.loss.kind == LossKind::max_margin || options.loss.kind == LossKind::perceptron)
     fail("ChainTagger::train", "L-BFGS needs a smooth loss, which margins are not");
-  features_ = make_features(data, encoder_.attributes.size(), encoder_.labels.size(), options.features);
-  weights_.assign(static_cast<std::size_t>(features_.size()), 0.);
-  const IndicatorChain<double> crf(data, features_);
-  Var<double> weights = variable(tensor_of(weights_));
+  IndicatorFeatures features =
+      make_features(data, encoder_.attributes.size(), encoder_.labels.size(), options.features);
+  std::vector<double> found(static_cast<std::size_t>(features.size()), 0.);
+  const IndicatorChain<double> crf(data, features);
+  Var<double> weights = variable(tensor_of(found));
   const Objective objective = [&](std::span<const double> x, std::span<double> gradient) {
     std::copy(x.begin(), x.end(), weights.mutable_data());
     weights.zero_gradient();
@@ -51,7 +52,10 @@ LbfgsResult ChainTagger::train(const SparseSequences& data, const ChainTraining&
   };
   LbfgsOptions lbfgs = options.lbfgs;
   lbfgs.l1 = options.c1;
-  return minimize_lbfgs(weights_, objective, lbfgs, observer, state);
+  LbfgsResult result = minimize_lbfgs(found, objective, lbfgs, observer, state);
+  features_ = std::move(features);
+  weights_ = std::move(found);
+  return result;
 }
 
 std::vector<std::int32_t> ChainTagger::tag(const SparseSequences& data) const {

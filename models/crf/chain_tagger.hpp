@@ -81,6 +81,18 @@ class ChainTagger {
   static ChainTagger load(const std::filesystem::path& path);
 
  private:
+  /// Where training fails, the encoder forgets what it learned for it.
+  template <class Corpus, class Train>
+  auto learn_and(const Corpus& corpus, Train train) {
+    FeatureEncoder before = encoder_;
+    try {
+      return train(encoder_.learn(corpus));
+    } catch (...) {
+      encoder_ = std::move(before);
+      throw;
+    }
+  }
+
   FeatureEncoder encoder_;
   IndicatorFeatures features_;
   std::vector<double> weights_;

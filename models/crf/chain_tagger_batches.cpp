@@ -57,12 +57,12 @@ Dataset<Part> batches_of(const SparseSequences& data, std::shared_ptr<const Indi
 
 TrainingResult ChainTagger::train_in_batches(const ColumnCorpus& corpus, const ChainBatchTraining& options,
                                              const EpochObserver& observer) {
-  return train_in_batches(encoder_.learn(corpus), options, observer);
+  return learn_and(corpus, [&](const SparseSequences& data) { return train_in_batches(data, options, observer); });
 }
 
 TrainingResult ChainTagger::train_in_batches(const ItemCorpus& corpus, const ChainBatchTraining& options,
                                              const EpochObserver& observer) {
-  return train_in_batches(encoder_.learn(corpus), options, observer);
+  return learn_and(corpus, [&](const SparseSequences& data) { return train_in_batches(data, options, observer); });
 }
 
 TrainingResult ChainTagger::train_in_batches(const SparseSequences& data, const ChainBatchTraining& options,

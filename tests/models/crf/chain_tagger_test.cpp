@@ -117,6 +117,24 @@ TEST_CASE("ChainTagger: batches come to L-BFGS' objective; an interrupted run go
   CHECK_THROWS_AS(resumed.train_in_batches(train, {.c2 = -1}), Error);
 }
 
+TEST_CASE("ChainTagger: training that is refused leaves it as it was") {
+  const TemporaryFolder folder;
+  const auto first = read_columns(folder.write("first", "a A\nb B\n\nb B\na A\n"));
+  const auto second = read_columns(folder.write("second", "c C\nd D\n"));
+  ChainTagger tagger(FeatureEncoder(parse_templates("w:%x[0,0]\n")));
+  tagger.train(first, {.c2 = 0.01});
+  const auto weights = tagger.weights();
+  const auto attributes = tagger.encoder().attributes.size(), labels = tagger.encoder().labels.size();
+  CHECK_THROWS_AS(tagger.train(second, {.loss = {LossKind::max_margin}}), Error);
+  CHECK_THROWS_AS(tagger.train(second, {.lbfgs = {.memory = -1}}), Error);
+  CHECK_THROWS_AS(tagger.train_in_batches(second, {.c2 = -1}), Error);
+  CHECK_THROWS_AS(tagger.train_in_batches(second, {.epochs = -1}), Error);
+  CHECK(tagger.encoder().attributes.size() == attributes);
+  CHECK(tagger.encoder().labels.size() == labels);
+  CHECK(tagger.weights() == weights);
+  CHECK(tagger.tag(tagger.encoder().encode(first)) == std::vector<std::int32_t>{0, 1, 1, 0});
+}
+
 TEST_CASE("ChainTagger: L1 leaves most weights at zero; the same twice") {
   const TemporaryFolder folder;
   const auto train = read_columns(folder.write("train", corpus(1, 100)));
