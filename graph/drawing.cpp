@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <iomanip>
 #include <map>
+#include <numeric>
 #include <ostream>
 #include <set>
 #include <sstream>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include <tapestry/autodiff/atomic_file.hpp>
 #include <tapestry/autodiff/node.hpp>
@@ -26,63 +29,96 @@ std::string bytes_text(std::size_t bytes) {
   return out.str();
 }
 
-// "a/relax[3]/b": where a step's scope ends, its loop "a/relax", its number.
+// The steps of loops in a scope, from the outermost: of "a/relax[3]/b", "a/relax[3]" of the loop "a/relax".
 struct StepName {
   std::string step, loop;
 };
-bool first_step(const std::string& scope, StepName& out) {
+std::vector<StepName> steps_of(const std::string& scope) {
+  std::vector<StepName> out;
   for (std::size_t begin = 0; begin < scope.size();) {
     const std::size_t end = std::min(scope.find('/', begin), scope.size());
     const std::size_t open = scope.rfind('[', end);
     if (scope[end - 1] == ']' && open != std::string::npos && open > begin && open + 2 < end &&
         std::all_of(scope.begin() + static_cast<std::ptrdiff_t>(open) + 1,
-                    scope.begin() + static_cast<std::ptrdiff_t>(end) - 1,
-                    [](char c) { return c >= '0' && c <= '9'; })) {
-      out = {scope.substr(0, end), scope.substr(0, open)};
-      return true;
-    }
+                    scope.begin() + static_cast<std::ptrdiff_t>(end) - 1, [](char c) { return c >= '0' && c <= '9'; }))
+      out.push_back({scope.substr(0, end), scope.substr(0, open)});
     begin = end + 1;
-  }
-  return false;
-}
-
-// For each node the one that is drawn for it, and for each step that stands for others their number.
-struct Collapsed {
-  std::vector<std::size_t> shown;
-  std::map<std::string, std::size_t> times;
-};
-
-Collapsed collapse(const Drawing& drawing, bool steps) {
-  Collapsed out;
-  out.shown.resize(drawing.nodes.size());
-  struct Step {
-    std::string loop, signature;
-    std::vector<std::size_t> nodes;
-  };
-  std::map<std::string, Step> found;
-  for (std::size_t i = 0; i < drawing.nodes.size(); ++i) {
-    out.shown[i] = i;
-    const Drawing::Node& node = drawing.nodes[i];
-    StepName name;
-    if (!steps || node.kind != Drawing::Kind::operation || !first_step(node.scope, name)) continue;
-    Step& step = found[name.step];
-    step.loop = name.loop;
-    step.nodes.push_back(i);
-    step.signature += node.name + to_string(node.shape) + node.scope.substr(name.step.size()) + ';';
-  }
-  std::vector<std::pair<std::string, const Step*>> order;
-  for (const auto& [name, step] : found) order.emplace_back(name, &step);
-  std::sort(order.begin(), order.end(),
-            [](const auto& a, const auto& b) { return a.second->nodes[0] < b.second->nodes[0]; });
-  std::map<std::string, std::pair<std::string, const Step*>> representatives;
-  for (const auto& [name, step] : order) {
-    const auto [entry, added] = representatives.try_emplace(step->loop + '\n' + step->signature, name, step);
-    ++out.times[entry->second.first];
-    if (!added)
-      for (std::size_t k = 0; k < step->nodes.size(); ++k) out.shown[step->nodes[k]] = entry->second.second->nodes[k];
   }
   return out;
 }
+
+// For each node the one that is drawn for it, and for each step that stands for others their number.
+class Collapsed {
+ public:
+  Collapsed(const Drawing& drawing, bool steps) : nodes_(drawing.nodes), shown_(nodes_.size()) {
+    std::iota(shown_.begin(), shown_.end(), std::size_t{0});
+    // Loops within a loop: in the steps of the outer one that are drawn.
+    for (std::size_t depth = 0; steps && collapse_loops(depth);) ++depth;
+    if (steps) collapse_sources();
+  }
+  std::size_t shown(std::size_t i) const {
+    while (shown_[i] != i) i = shown_[i];
+    return i;
+  }
+  std::size_t times(const std::string& step) const {
+    const auto found = times_.find(step);
+    return found == times_.end() ? 1 : found->second;
+  }
+
+ private:
+  struct Step {
+    std::string name, loop, signature;
+    std::vector<std::size_t> nodes;
+  };
+
+  // Whether there are any at that depth.
+  bool collapse_loops(std::size_t depth) {
+    std::vector<Step> found;
+    std::unordered_map<std::string, std::size_t> index;
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+      const Drawing::Node& node = nodes_[i];
+      if (node.kind != Drawing::Kind::operation || shown_[i] != i) continue;
+      const std::vector<StepName> names = steps_of(node.scope);
+      if (names.size() <= depth) continue;
+      const auto [entry, added] = index.try_emplace(names[depth].step, found.size());
+      if (added) found.push_back({names[depth].step, names[depth].loop, "", {}});
+      Step& step = found[entry->second];
+      step.nodes.push_back(i);
+      step.signature += node.name + to_string(node.shape) + node.scope.substr(step.name.size()) + ';';
+    }
+    std::map<std::pair<std::string, std::string>, const Step*> representatives;
+    for (const Step& step : found) {
+      const Step* first = representatives.try_emplace({step.loop, step.signature}, &step).first->second;
+      ++times_[first->name];
+      for (std::size_t k = 0; k < step.nodes.size(); ++k) shown_[step.nodes[k]] = first->nodes[k];
+    }
+    return !found.empty();
+  }
+
+  // What only steps that are not drawn read (inputs of a scan, constants) is drawn as what the drawn step reads there.
+  void collapse_sources() {
+    constexpr std::size_t unread = static_cast<std::size_t>(-1), apart = unread - 1;
+    std::vector<std::size_t> instead(nodes_.size(), unread);
+    for (std::size_t i = nodes_.size(); i-- > 0;) {
+      if (instead[i] < apart && alike(i, instead[i])) shown_[i] = instead[i];
+      const std::size_t drawn = shown(i);
+      for (std::size_t k = 0; k < nodes_[i].inputs.size(); ++k) {
+        const std::size_t input = nodes_[i].inputs[k];
+        const bool other = drawn != i && k < nodes_[drawn].inputs.size() && instead[input] != apart;
+        instead[input] = other ? nodes_[drawn].inputs[k] : apart;
+      }
+    }
+  }
+  bool alike(std::size_t i, std::size_t drawn) const {
+    const Drawing::Node &a = nodes_[i], &b = nodes_[drawn];
+    if (i == drawn || shown_[i] != i || a.kind != b.kind || a.kind == Drawing::Kind::output) return false;
+    return a.name == b.name && a.shape == b.shape && a.scope == b.scope && a.inputs == b.inputs;
+  }
+
+  const std::vector<Drawing::Node>& nodes_;
+  std::vector<std::size_t> shown_;
+  std::unordered_map<std::string, std::size_t> times_;
+};
 
 struct Cluster {
   std::map<std::string, Cluster> inner;
@@ -92,7 +128,7 @@ struct Cluster {
 class DotWriter {
  public:
   DotWriter(const Drawing& drawing, const DrawingOptions& options, std::ostream& out)
-      : drawing_(drawing), collapsed_(collapse(drawing, options.collapse_steps)), out_(out) {}
+      : drawing_(drawing), collapsed_(drawing, options.collapse_steps), out_(out) {}
 
   void write() {
     out_ << "digraph tapestry {\n  rankdir=TB;\n  node [shape=box, style=\"rounded,filled\", fillcolor=\"#eef3fb\", "
@@ -101,7 +137,7 @@ class DotWriter {
             "  fontsize=10;\n";
     Cluster root;
     for (std::size_t i = 0; i < drawing_.nodes.size(); ++i)
-      if (collapsed_.shown[i] == i) place(root, i);
+      if (collapsed_.shown(i) == i) place(root, i);
     write_cluster(root, "", 1);
     write_edges();
     out_ << "}\n";
@@ -120,10 +156,10 @@ class DotWriter {
     for (const std::size_t i : cluster.nodes) write_node(i, indent);
     for (const auto& [name, inner] : cluster.inner) {
       const std::string full = path.empty() ? name : path + '/' + name;
-      const auto times = collapsed_.times.find(full);
-      const bool repeated = times != collapsed_.times.end() && times->second > 1;
+      const std::size_t times = collapsed_.times(full);
+      const bool repeated = times > 1;
       out_ << indent << "subgraph cluster_" << clusters_++ << " {\n"
-           << indent << "  label=" << detail::json_text(repeated ? name + " x " + std::to_string(times->second) : name)
+           << indent << "  label=" << detail::json_text(repeated ? name + " x " + std::to_string(times) : name)
            << "; style=\"rounded\"; color=\"#8899bb\";" << (repeated ? " penwidth=2;" : "") << '\n';
       write_cluster(inner, full, depth + 1);
       out_ << indent << "}\n";
@@ -147,7 +183,7 @@ class DotWriter {
     std::set<std::pair<std::size_t, std::size_t>> seen;
     for (std::size_t i = 0; i < drawing_.nodes.size(); ++i)
       for (const std::size_t input : drawing_.nodes[i].inputs) {
-        const std::size_t from = collapsed_.shown[input], to = collapsed_.shown[i];
+        const std::size_t from = collapsed_.shown(input), to = collapsed_.shown(i);
         if (!seen.insert({from, to}).second) continue;
         out_ << "  n" << from << " -> n" << to;
         // From a step to the next: drawn against the order of evaluation.

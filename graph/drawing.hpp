@@ -26,7 +26,8 @@ struct Drawing {
 };
 
 struct DrawingOptions {
-  /// Draw one of the steps of a loop, scopes "name[0]", "name[1]", ..., for all that have the same operations.
+  /// Draw one of the steps of a loop, scopes "name[0]", "name[1]", ..., for all that have the same operations, also in
+  /// loops within loops; with it, of what only those steps read, what that one reads.
   bool collapse_steps = true;
 };
 

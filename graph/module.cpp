@@ -53,6 +53,7 @@ class SetRequiresGrad final : public Members {
   template <class T>
   void set(Var<T>& variable) {
     if (!name().starts_with(prefix_)) return;
+    if (!prefix_.empty() && name().size() > prefix_.size() && name()[prefix_.size()] != '.') return;
     any = true;
     variable.set_requires_grad(requires_grad_);
   }
@@ -147,7 +148,7 @@ void set_training(const std::function<void(Members&)>& visit, bool training) {
 void set_requires_grad(const std::function<void(Members&)>& visit, std::string_view prefix, bool requires_grad) {
   SetRequiresGrad members(prefix, requires_grad);
   visit(members);
-  if (!members.any) fail(requires_grad ? "unfreeze" : "freeze", "no parameter's name starts with '", prefix, "'");
+  if (!members.any) fail(requires_grad ? "unfreeze" : "freeze", "no parameter or member is named '", prefix, "'");
 }
 
 void zero_gradients(const std::function<void(Members&)>& visit) {

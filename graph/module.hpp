@@ -19,6 +19,10 @@ namespace detail {
 [[noreturn]] void no_copy(const std::string& name);
 }
 
+/// What a module trains: a leaf that requires a gradient. A variable like any other, under the name of what it is for.
+template <class T>
+using Parameter = Var<T>;
+
 /// State of a module that is saved with it but gets no gradient (running means, counters).
 template <class T>
 struct Buffer {
@@ -93,6 +97,10 @@ Members& Members::operator()(std::string_view name, M& member) {
         (*this)(std::to_string(i++), element);
     }
   } else {
+    static_assert(
+        requires { member ? (void)*member : (void)0; },
+        "a member is a Parameter, Buffer, Mode, Generator, a struct with members(Members&), or a range, a map by name, "
+        "a pointer or an optional of these");
     // Pointers and optionals: the member itself, where there is one.
     if (member) {
       if constexpr (requires { replace(member); }) replace(member);
@@ -187,7 +195,8 @@ void evaluate(M& module) {
   train(module, false);
 }
 
-/// Takes the parameters whose names start with `prefix` out of training, or back in.
+/// Takes the parameters of the member `prefix` ("layers.1", with all within it, but not "layers.10"; or a parameter's
+/// name; empty: all) out of training, or back in. @throws Error where there is none
 template <Module M>
 void freeze(M& module, std::string_view prefix = "") {
   detail::set_requires_grad(detail::visitor(module), prefix, false);
@@ -203,7 +212,8 @@ void zero_gradients(M& module) {
 }
 
 /// A copy with parameters of its own (copying a module shares them), also behind shared pointers; what was tied stays
-/// tied. What a plain pointer points to is not part of the copy and must not be among its members.
+/// tied. What a plain pointer points to is not part of the copy and must not be among its members; a struct that cannot
+/// be copied (by a unique_ptr, say) cannot be cloned.
 /// @throws GraphError where a shared pointer's object cannot be copied or may be of a derived type
 template <Module M>
 M clone(const M& module) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <string_view>
 
 #include <tapestry/autodiff/error.hpp>
@@ -7,12 +8,12 @@
 
 namespace tapestry::detail {
 
-/// @throws NumericalError naming the first element for which `inside` does not hold
+/// @throws NumericalError naming the first element that is not finite or for which `inside` does not hold
 template <class T, class F>
 void check_inside(std::string_view operation, const Var<T>& y, const char* set, F inside) {
   const T* const values = y.data();
   for (std::int64_t i = 0; i < y.size(); ++i)
-    if (!inside(values[i])) fail<NumericalError>(operation, "element ", i, ", ", values[i], ", is not ", set);
+    if (!std::isfinite(values[i]) || !inside(values[i])) fail<NumericalError>(operation, "element ", i, ", ", values[i], ", is not ", set);
 }
 
 /// @throws ShapeError for rank 0

@@ -100,7 +100,7 @@ void check_factor(const std::string& operation, const Var<T>& y) {
   const T* const values = y.data();
   for (std::int64_t k = 0; k < y.size(); ++k) {
     const std::int64_t i = k / n % n, j = k % n;
-    if (j > i ? values[k] != 0 : j == i ? !(values[k] > 0) : !std::isfinite(values[k]))
+    if (!std::isfinite(values[k]) || (j > i ? values[k] != 0 : j == i && !(values[k] > 0)))
       fail<NumericalError>(operation, "element ", k, ", ", values[k], ", is not that of a Cholesky factor");
   }
 }

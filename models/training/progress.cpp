@@ -66,7 +66,7 @@ void ProgressLine::finish() {
 
 void ProgressLine::show(Clock::time_point now) {
   const double elapsed = std::chrono::duration<double>(now - start_).count();
-  const double rate = elapsed > 0 ? static_cast<double>(done_) / elapsed : 0;
+  const double rate = elapsed > 0 ? static_cast<double>(done_ - options_.before) / elapsed : 0;
   std::string line = title_;
   line += ' ' + std::to_string(done_);
   if (options_.total > 0) {

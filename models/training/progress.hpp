@@ -19,6 +19,7 @@ class ProgressLine {
  public:
   struct Options {
     std::int64_t total = 0;        ///< steps; 0: unknown
+    std::int64_t before = 0;       ///< steps that were done before, by a run that this one continues
     double terminal_period = 0.1;  ///< seconds between redraws
     double plain_period = 5;       ///< seconds between plain lines
     int width = 0;                 ///< columns of the terminal; 0: ask it

@@ -138,7 +138,8 @@ void Trainer<T>::begin(LoaderState& position, std::int64_t batches) {
   open(options_.csv_log, csv_log_);
   open(options_.json_log, json_log_);
   if (options_.progress)
-    progress_ = std::make_unique<ProgressLine>("training", ProgressLine::Options{.total = options_.epochs * batches});
+    progress_ = std::make_unique<ProgressLine>(
+        "training", ProgressLine::Options{.total = options_.epochs * batches, .before = steps_});
 }
 
 template <class T>
@@ -166,8 +167,16 @@ void Trainer<T>::step(const Var<T>& loss, double weight, const LoaderState& posi
   loss_sum_ += value * weight;
   weight_sum_ += weight;
   for (const auto& callback : after_step_) callback(steps_, value);
-  if (progress_) progress_->update(steps_, {{"loss", value}});
+  show(value);
   if (options_.checkpoint_steps > 0 && steps_ % options_.checkpoint_steps == 0) write_checkpoint(position);
+}
+
+template <class T>
+void Trainer<T>::show(double loss) {
+  if (!progress_) return;
+  Metrics shown{{"loss", loss}};
+  shown.insert(shown.end(), last_metrics_.begin(), last_metrics_.end());
+  progress_->update(steps_, shown);
 }
 
 template <class T>
@@ -192,7 +201,7 @@ void Trainer<T>::report(EpochReport& report) {
   if (!validate_) return;
   const NoGradients constant;
   detail::set_training(module_, false);
-  report.metrics = validate_();
+  last_metrics_ = report.metrics = validate_();
   detail::set_training(module_, true);
 }
 
@@ -228,6 +237,7 @@ void Trainer<T>::end_epoch(const LoaderState& position) {
   ++epochs_;
   EpochReport done;
   report(done);
+  show(done.loss);
   note_best(done);
   for (Stopping& stopping : stopping_)
     if (std::string reason = stopping.check(done); reason_.empty()) reason_ = std::move(reason);

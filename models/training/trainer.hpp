@@ -37,7 +37,8 @@ struct TrainerOptions {
   /// An entry an epoch: loss, rate, gradient norm, seconds and the validation's metrics. A run that continues drops the
   /// entries after its checkpoint and goes on there.
   std::filesystem::path csv_log = {}, json_log = {};
-  /// A line on standard error that says how far the run is.
+  /// A line on standard error that says how far the run is, with the loss (of the last step; at an epoch's end, of the
+  /// epoch) and the metrics of the last validation.
   bool progress = false;
 };
 
@@ -112,6 +113,7 @@ class Trainer {
   void archive(Archive& a);
   Archive weights() const;
   void write_checkpoint(const LoaderState& position);
+  void show(double loss);
   void report(EpochReport& report);
   void note_best(EpochReport& report);
   void write_logs(const EpochReport& report);
@@ -140,6 +142,7 @@ class Trainer {
   std::unique_ptr<CsvLog> csv_log_;
   std::unique_ptr<JsonLog> json_log_;
   std::unique_ptr<ProgressLine> progress_;
+  Metrics last_metrics_;  ///< of the last validation, for the progress line
   std::int64_t batches_ = 0;
   std::chrono::steady_clock::time_point epoch_start_;
 };

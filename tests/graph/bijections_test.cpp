@@ -4,6 +4,7 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -247,6 +248,38 @@ TEST_CASE("bijections: numbers by hand") {
         doctest::Approx(-800 + 2 * std::log(2)));
 }
 
+TEST_CASE("bijections: far out, at 50 and -50, values, determinants and gradients are numbers") {
+  const auto check = [](const Case& c, auto zero) {
+    using T = decltype(zero);
+    for (const double far : {50.0, -50.0}) {
+      INFO(far);
+      for (const bool alternating : {false, true}) {
+        Var<T> x = Var<T>::filled(batched(c.event), static_cast<T>(far), true);
+        if (alternating)
+          for (std::int64_t i = 1; i < x.size(); i += 2) x.mutable_data()[i] = static_cast<T>(-far);
+        const Transformed<T> y = c.bijection.forward_and_log_det(x);
+        const auto finite = [](const Var<T>& v) {
+          return std::all_of(v.data(), v.data() + v.size(), [](T e) { return std::isfinite(e); });
+        };
+        CHECK(finite(y.log_det));
+        CHECK(finite(grad(sum(y.log_det), {x}, {.retain_graph = true})[0]));
+        // A covariance of e^50 squared has no place in a float: infinite, but no NaN.
+        if (std::is_same_v<T, float> && c.name == "covariance") {
+          CHECK(std::none_of(y.value.data(), y.value.data() + y.value.size(), [](T e) { return std::isnan(e); }));
+          continue;
+        }
+        CHECK(finite(y.value));
+        CHECK(finite(grad(sum(y.value), {x})[0]));
+      }
+    }
+  };
+  for (const Case& c : all_cases()) {
+    INFO(c.name);
+    check(c, 0.0);
+    check(c, 0.f);
+  }
+}
+
 TEST_CASE("bijections: the smallest events") {
   using namespace bijections;
   const Var<double> none = Var<double>::zeros({2, 0});
@@ -281,6 +314,14 @@ TEST_CASE("bijections: shapes and values that do not fit are refused") {
   CHECK_THROWS_WITH_AS(positive().inverse(Var<double>(Tensor<double>{1.0, 0.0})),
                        "positive: element 1, 0, is not positive", NumericalError);
   refused(positive(Positive::softplus), {-1.0});
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  for (const Bijection& map :
+       {positive(), positive(Positive::softplus), greater_than(2), ordered(), positive_ordered()})
+    for (const double v : {infinity, std::nan("")}) refused(map, {v});
+  refused(less_than(2), {-infinity});
+  for (const Bijection& map :
+       {covariance(), correlation(), cholesky_factor(), cholesky_correlation(), stochastic_matrix()})
+    for (const double v : {infinity, std::nan("")}) refused(map, {{v, 0.0}, {0.0, v}});
   refused(greater_than(2), {2.0});
   refused(less_than(2), {2.0});
   refused(interval(0, 1), {1.0});

@@ -1,11 +1,15 @@
 #include <tapestry/graph/drawing.hpp>
 
+#include <cstdlib>
 #include <sstream>
+#include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 
 #include <tapestry/autodiff/autodiff.hpp>
 #include <tapestry/graph/unroll.hpp>
+#include "models/temporary_folder.hpp"
 
 using namespace tapestry;
 
@@ -85,6 +89,68 @@ TEST_CASE("draw: steps of a loop collapse into one; a step that differs stays") 
   CHECK(count(few, "label=\"model\"") == 1);
   CHECK(count(few, "style=dashed") >= 1);
   CHECK(count(all, "style=dashed") == 0);
+}
+
+TEST_CASE("draw: loops within loops, and what only steps that are not drawn read") {
+  Tape tape;
+  const UseTape use(tape);
+  const V w = V::filled({2, 2}, 0.5, true), inputs(Tensor<double>(std::vector<std::size_t>{6, 3, 2}, 0.1), true);
+  const auto step = [w](const V& at, const V& input) {
+    const auto inner = [&](const V& z) { return tanh(matmul(z, w) + input); };
+    return std::pair(unroll(inner, at, 4, {.scope = "inner"}).state, V(0.0));
+  };
+  const auto kept = scan(step, V::zeros({3, 2}), inputs, {.scope = "time"});
+  const Drawing drawing = draw(tape);
+  const std::string all = dot(drawing, false), few = dot(drawing, true);
+  CHECK(count(all, "label=\"select") == 6);
+  CHECK(count(all, "label=\"matmul") == 24);
+  CHECK(count(few, "label=\"select") == 1);
+  CHECK(count(few, "label=\"matmul") == 1);
+  CHECK(count(few, "label=\"time[0] x 6\"") == 1);
+  CHECK(count(few, "label=\"inner[0] x 4\"") == 1);
+  CHECK(count(few, "shape=ellipse") == 3);  // w, the inputs, the state at the beginning
+  // 24 multiplications, additions and tanh are one of each: seven lines into and between them, one back.
+  CHECK(count(few, "->") == 7);
+  CHECK(count(few, "style=dashed") == 1);
+}
+
+TEST_CASE("draw: what a step reads that another reads too is drawn") {
+  Tape tape;
+  const UseTape use(tape);
+  const V w = V::filled({2}, 0.5, true);
+  const std::vector<V> inputs = {V::ones({2}), V::ones({2}), V::ones({2})};
+  const auto kept =
+      scan([w](const V& at, const V& input) { return tanh(at * w + input); }, V::zeros({2}), inputs, {.scope = "time"});
+  const V other = sum(inputs[1] * w);
+  // The state, the first input, and the second, which is read outside; not the third.
+  CHECK(count(dot(draw(tape), true), "label=\"constant") == 3);
+}
+
+TEST_CASE("draw: Graphviz reads it, with as many nodes and edges") {
+  if (std::system("dot -V >/dev/null 2>&1") != 0) {
+    MESSAGE("dot is not installed: not run");
+    return;
+  }
+  Tape tape;
+  const UseTape use(tape);
+  const V w = V::filled({2}, 0.5, true);
+  V kept;
+  {
+    const Scope odd("a \"scope\" <b> {c} | \\d");
+    kept = sum(unroll([w](const V& s) { return tanh(s * w); }, w, 5, {.scope = "relax"}).state);
+  }
+  const TemporaryFolder folder;
+  for (const bool collapse : {false, true}) {
+    write_dot(draw(tape), folder.file("tape.dot"), {.collapse_steps = collapse});
+    const std::string command = "dot -Tplain '" + folder.file("tape.dot").string() + "' >'" +
+                                folder.file("plain").string() + "' 2>'" + folder.file("errors").string() + "'";
+    CHECK(std::system(command.c_str()) == 0);
+    CHECK(folder.read("errors") == "");
+    // w, and in each step that is drawn a product and a tanh; the sum. Edges: the product's two, with the first step's
+    // of w to both factors drawn once; back to the next step, and to the sum.
+    CHECK(count(folder.read("plain"), "\nnode ") == (collapse ? 4 : 12));
+    CHECK(count(folder.read("plain"), "\nedge ") == (collapse ? 4 : 15));
+  }
 }
 
 TEST_CASE("draw: names are escaped") {

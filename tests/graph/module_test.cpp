@@ -1,5 +1,7 @@
 #include <tapestry/graph/module.hpp>
 
+#include <algorithm>
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
@@ -40,6 +42,23 @@ struct Named {
   std::shared_ptr<Affine> first = std::make_shared<Affine>(1, 2), second = first;
   Var<float> tied = first->bias;
   void members(Members& m) { m("heads", heads)("first", first)("tied", tied)("second", second); }
+};
+
+// A layer that draws, counts, and holds layers in every way there is.
+struct Inner {
+  Parameter<double> gain = Parameter<double>::filled({2}, 1.0, true);
+  Buffer<double> seen{Tensor<double>{0.0}};
+  Generator generator{4};
+  Mode mode;
+  void members(Members& m) { m("gain", gain)("seen", seen)("generator", generator)("mode", mode); }
+};
+
+struct Nested {
+  std::vector<std::vector<Inner>> stages{std::vector<Inner>(2), std::vector<Inner>(1)};
+  std::optional<std::vector<Inner>> some = std::vector<Inner>(1), none;
+  std::array<std::optional<Inner>, 2> pair{Inner(), std::nullopt};
+  std::map<std::string, std::vector<std::shared_ptr<Inner>>> named{{"heads", {std::make_shared<Inner>()}}};
+  void members(Members& m) { m("stages", stages)("some", some)("none", none)("pair", pair)("named", named); }
 };
 
 struct Layer {
@@ -88,11 +107,63 @@ TEST_CASE("module: modes, freezing and gradients reach every member") {
   CHECK(net.layers[1].weight.requires_grad());
   unfreeze(net);
   CHECK(net.layers[0].weight.requires_grad());
-  CHECK_THROWS_WITH_AS(freeze(net, "tail"), "freeze: no parameter's name starts with 'tail'", Error);
+  CHECK_THROWS_WITH_AS(freeze(net, "tail"), "freeze: no parameter or member is named 'tail'", Error);
   sum(square(net.head->weight)).backward();
   CHECK(net.head->weight.has_gradient());
   zero_gradients(net);
   CHECK_FALSE(net.head->weight.has_gradient());
+}
+
+TEST_CASE(
+    "module: vectors of vectors, arrays, maps, optionals and pointers of modules, in everything that walks them") {
+  Nested net;
+  std::vector<std::string> names;
+  for (const auto& named : named_parameters<double>(net)) names.push_back(named.name);
+  CHECK(names == std::vector<std::string>{"stages.0.0.gain", "stages.0.1.gain", "stages.1.0.gain", "some.0.gain",
+                                          "pair.0.gain", "named.heads.0.gain"});
+  CHECK(parameter_count(net) == 12);
+  evaluate(net);
+  const auto training = [](const Nested& n) {
+    const bool modes[] = {n.stages[0][0].mode.training, n.stages[0][1].mode.training,
+                          n.stages[1][0].mode.training, n.some->front().mode.training,
+                          n.pair[0]->mode.training,     n.named.at("heads")[0]->mode.training};
+    return std::count(std::begin(modes), std::end(modes), true);
+  };
+  CHECK(training(net) == 0);
+
+  net.stages[0][1].seen.value(0) = 5;
+  net.stages[0][1].generator.normal();
+  Nested copy = clone(net);
+  CHECK(training(copy) == 0);
+  train(copy);
+  CHECK(training(copy) == 6);
+  CHECK(training(net) == 0);
+  CHECK(copy.stages[0][1].seen.value(0) == 5);
+  CHECK(copy.stages[0][1].generator == net.stages[0][1].generator);
+  copy.stages[0][1].seen.value(0) = 6;
+  CHECK(net.stages[0][1].seen.value(0) == 5);
+  for (std::size_t i = 0; i < 6; ++i) CHECK(parameters<double>(copy)[i].node() != parameters<double>(net)[i].node());
+}
+
+TEST_CASE("module: a member is frozen with all within it, and no other whose name begins the same") {
+  struct Deep {
+    std::vector<Affine> layers = [] {
+      std::vector<Affine> all;
+      for (int i = 0; i < 11; ++i) all.emplace_back(1, 1);
+      return all;
+    }();
+    void members(Members& m) { m("layers", layers); }
+  } deep;
+  freeze(deep, "layers.1");
+  CHECK_FALSE(deep.layers[1].weight.requires_grad());
+  CHECK_FALSE(deep.layers[1].bias.requires_grad());
+  CHECK(deep.layers[10].weight.requires_grad());
+  freeze(deep, "layers.10.bias");
+  CHECK_FALSE(deep.layers[10].bias.requires_grad());
+  CHECK(deep.layers[10].weight.requires_grad());
+  unfreeze(deep, "layers");
+  CHECK(deep.layers[1].bias.requires_grad());
+  CHECK_THROWS_AS(freeze(deep, "layer"), Error);
 }
 
 TEST_CASE("module: the summary names shapes, counts, frozen and shared parameters and buffers") {

@@ -1,13 +1,15 @@
 #include <tapestry/graph/profile.hpp>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
+#include <cmath>
 #include <sstream>
+#include <vector>
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include <tapestry/autodiff/autodiff.hpp>
+#include "models/temporary_folder.hpp"
 
 using namespace tapestry;
 
@@ -82,25 +84,89 @@ TEST_CASE("profile: what f throws passes through; nothing is measured afterwards
   CHECK(nothing.by_operation().empty());
 }
 
-TEST_CASE("profile: Chrome's trace events") {
+TEST_CASE("profile: Chrome's trace events are JSON with the events' times, shapes and scopes") {
   const V x = V::filled({3}, 0.3, true);
   const Profile measured = profile([&] {
-    const Scope scope("a \"scope\"");
+    const Scope scope("a \"scope\"\n");
     sum(exp(x)).backward();
   });
   std::ostringstream out;
   measured.write_trace(out);
-  const std::string text = out.str();
-  CHECK(text.rfind("{\"displayTimeUnit\": \"ns\", \"traceEvents\": [", 0) == 0);
-  CHECK(text.find("{\"name\": \"exp\", \"cat\": \"forward\", \"ph\": \"X\"") != std::string::npos);
-  CHECK(text.find("\"cat\": \"backward\"") != std::string::npos);
-  CHECK(text.find("\"scope\": \"a \\\"scope\\\"\"") != std::string::npos);
-  CHECK(std::count(text.begin(), text.end(), '{') == std::count(text.begin(), text.end(), '}'));
-  const auto file = std::filesystem::temp_directory_path() / "tapestry_profile_test.json";
-  measured.write_trace(file);
-  std::stringstream read;
-  read << std::ifstream(file).rdbuf();
-  CHECK(read.str() == text);
-  std::filesystem::remove(file);
-  CHECK_THROWS_AS(measured.write_trace(std::filesystem::path("/nonexistent/trace.json")), IoError);
+  const auto trace = nlohmann::json::parse(out.str());
+  // What the format's description asks of complete events: name, categories, phase, times in microseconds, and numbers
+  // of process and thread.
+  CHECK(trace.at("displayTimeUnit") == "ns");
+  const auto& events = trace.at("traceEvents");
+  REQUIRE(events.size() == measured.events().size());
+  REQUIRE(events.size() == 4);
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    const auto& event = events[i];
+    const Profile::Event& expected = measured.events()[i];
+    CHECK(event.at("name") == expected.operation);
+    CHECK(event.at("cat") == (expected.backward ? "backward" : "forward"));
+    CHECK(event.at("ph") == "X");
+    CHECK(event.at("pid").is_number_integer());
+    CHECK(event.at("tid").is_number_integer());
+    CHECK(std::abs(event.at("ts").get<double>() - expected.start) < 1e-3);
+    CHECK(std::abs(event.at("dur").get<double>() - expected.total) < 1e-3);
+    CHECK(event.at("args").at("shape") == to_string(expected.shape));
+    CHECK(event.at("args").at("bytes") == expected.bytes);
+    CHECK(event.at("args").at("scope") == expected.scope);
+    CHECK(expected.scope == "a \"scope\"\n");
+  }
+  CHECK(events[0].at("name") == "exp");
+  CHECK(events[0].at("args").at("shape") == "[3]");
+  CHECK(events[3].at("cat") == "backward");
+  // An event begins where those before it have ended, on one thread.
+  for (std::size_t i = 1; i < events.size(); ++i)
+    CHECK(events[i].at("ts").get<double>() >=
+          events[i - 1].at("ts").get<double>() + events[i - 1].at("dur").get<double>() - 2e-3);
+  CHECK(nlohmann::json::parse(([] {
+          std::ostringstream none;
+          profile([] {}).write_trace(none);
+          return none.str();
+        })())
+            .at("traceEvents")
+            .empty());
+
+  const TemporaryFolder folder;
+  measured.write_trace(folder.file("trace.json"));
+  CHECK(folder.read("trace.json") == out.str());
+  CHECK_THROWS_AS(measured.write_trace(folder.file("absent") / "trace.json"), IoError);
+}
+
+TEST_CASE("profile: the tables have calls, times, shares and bytes in their columns") {
+  const V w = V::filled({30, 20}, 0.1, true), x = V::ones({10, 30});
+  const Profile measured = profile([&] {
+    const Scope net("net");
+    const V y = tanh(matmul(x, w));
+    tanh(y);
+  });
+  std::ostringstream out;
+  measured.print(out);
+  // "name  calls  total  self  share  bytes", the name and what stands behind it.
+  const auto numbers = [&](const std::string& name) {
+    const std::string text = out.str();
+    const std::size_t at = text.find("\n" + name + " ");
+    REQUIRE(at != std::string::npos);
+    std::istringstream line(text.substr(at + 1 + name.size(), text.find('\n', at + 1) - at - 1 - name.size()));
+    std::vector<double> found;
+    for (double value; line >> value;) found.push_back(value);
+    return found;
+  };
+  const auto check = [&](const Profile::Row& row) {
+    const std::vector<double> found = numbers(row.name);
+    REQUIRE(found.size() == 5);
+    CHECK(found[0] == static_cast<double>(row.calls));
+    CHECK(std::abs(found[1] - row.total) < 0.051);
+    CHECK(std::abs(found[2] - row.self) < 0.051);
+    CHECK(std::abs(found[3] - 100 * row.self / measured.elapsed()) < 0.051);
+    CHECK(found[4] == static_cast<double>(row.bytes));
+  };
+  REQUIRE(measured.by_operation().size() == 2);
+  for (const Profile::Row& row : measured.by_operation()) check(row);
+  REQUIRE(measured.by_scope().size() == 1);
+  check(measured.by_scope()[0]);
+  CHECK(contains(out.str(), "calls      total us       self us  self %         bytes"));
+  CHECK(contains(out.str(), "\nelapsed "));
 }

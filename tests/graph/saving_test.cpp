@@ -1,6 +1,11 @@
 #include <tapestry/graph/saving.hpp>
 
+#include <sys/resource.h>
+
 #include <cmath>
+#include <csignal>
+#include <filesystem>
+#include <iterator>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -144,6 +149,31 @@ TEST_CASE("saving: numbers, strings, lists and generators of any object, through
   Archive with_generator;
   with_generator("net", net);
   CHECK(with_generator.save().tensors.contains("net.generator"));
+}
+
+TEST_CASE("saving: where the disk is full the old file stays, and nothing beside it") {
+  const TemporaryFolder folder;
+  const auto path = folder.file("net");
+  save(path, Net(1));
+  const std::string before = folder.read("net");
+  struct Large {
+    Var<float> weight = Var<float>::filled({100000}, 1.f, true);
+    void members(Members& m) { m("weight", weight); }
+  } large;
+  // A limit on the size of files fails as a full disk does: in the middle of writing.
+  rlimit limit{};
+  getrlimit(RLIMIT_FSIZE, &limit);
+  const rlimit small{65536, limit.rlim_max};
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &small);
+  const std::string message = thrown<IoError>([&] { save(path, large); });
+  const std::string npz = thrown<IoError>([&] { export_npz(path, large); });
+  setrlimit(RLIMIT_FSIZE, &limit);
+  std::signal(SIGXFSZ, handler);
+  CHECK(contains(message, "write_safetensors: " + path.string() + " cannot be written (File too large)"));
+  CHECK(contains(npz, "write_npz: " + path.string() + " cannot be written (File too large)"));
+  CHECK(folder.read("net") == before);
+  CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
 }
 
 TEST_CASE("saving: broken archives are refused with the member's name") {

@@ -1,7 +1,10 @@
 #include <tapestry/graph/unroll.hpp>
 
+#include <array>
 #include <cmath>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -91,6 +94,43 @@ TEST_CASE("unroll: tuples, vectors and the step's number; the trajectory") {
   const auto fibonacci = unroll(rotate, Vars{V(0.0), V(1.0)}, 30);
   CHECK(fibonacci.state[0].item() == 832040.0);
   CHECK(unroll(rotate, Vars{V(0.0), V(1.0)}, 0).state[1].item() == 1.0);
+}
+
+TEST_CASE("unroll: states of states; no step, one and two, in all ways") {
+  using State = std::tuple<Pendulum, std::vector<std::pair<V, V>>, std::array<V, 2>>;
+  const V a = V::filled({}, 0.5, true);
+  const auto step = [a](const State& s) {
+    const auto& [p, pairs, two] = s;
+    return State(swing(p, a), {{pairs[0].second * a, pairs[0].first}, {pairs[1].first + p.angle, pairs[1].second}},
+                 {two[1] + a, two[0] * a});
+  };
+  const State start(Pendulum{V(0.3), V(0.1)}, {{V(1.0), V(2.0)}, {V(3.0), a}}, {a, V(5.0)});
+  const auto total = [](const State& s) {
+    const auto& [p, pairs, two] = s;
+    return p.angle * p.speed + pairs[0].first * 2.0 + pairs[0].second + pairs[1].first * pairs[1].second +
+           two[0] * two[1];
+  };
+  State by_hand = start;
+  for (std::int64_t steps = 0; steps < 4; ++steps) {
+    if (steps > 0) by_hand = step(by_hand);
+    const double expected = grad(total(by_hand), {a}, {.retain_graph = true})[0].item();
+    for (const LoopGradient way : {LoopGradient::full, LoopGradient::checkpointed, LoopGradient::truncated}) {
+      const auto run = unroll(step, start, steps, {.gradient = way, .last = 4, .trajectory = true});
+      CHECK(run.steps == steps);
+      CHECK(run.trajectory.size() == static_cast<std::size_t>(steps));
+      CHECK(total(run.state).item() == total(by_hand).item());
+      CHECK(grad(total(run.state), {a})[0].item() == doctest::Approx(expected).epsilon(1e-14));
+    }
+    const auto inputs = V::ones({steps, 1});
+    for (const LoopGradient way : ways) {
+      const auto add = [a](const V& s, const V& x) { return std::pair(a * s + sum(x), s); };
+      const auto run = scan(add, V(2.0), inputs, {.gradient = way});
+      CHECK(run.outputs.size() == static_cast<std::size_t>(steps));
+      V s(2.0);
+      for (std::int64_t t = 0; t < steps; ++t) s = a * s + 1.0;
+      CHECK(run.state.item() == s.item());
+    }
+  }
 }
 
 TEST_CASE("unroll: a truncated gradient is that of the last steps from a constant state") {

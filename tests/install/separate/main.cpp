@@ -29,7 +29,7 @@ class Cube final : public tapestry::Operation<double> {
 
 // A layer of one's own: members, their names, and a forward().
 struct Scale {
-  Variable factor{tapestry::Tensor<double>{2.0, 3.0, 4.0}, true};
+  tapestry::Parameter<double> factor{tapestry::Tensor<double>{2.0, 3.0, 4.0}, true};
   void members(tapestry::Members& m) { m("factor", factor); }
   Variable forward(const Variable& x) const { return x * factor; }
 };

@@ -1,7 +1,11 @@
 #include <tapestry/models/training/progress.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <limits>
 #include <sstream>
+#include <string>
+#include <thread>
 
 #include <doctest/doctest.h>
 
@@ -46,6 +50,22 @@ TEST_CASE("ProgressLine: elsewhere plain lines, the first and the last always") 
   std::ostringstream none;
   { ProgressLine silent(none, true, "x", {}); }
   CHECK(none.str().empty());
+}
+
+TEST_CASE("ProgressLine: rate and time left of a run that continues are those of its own steps") {
+  std::ostringstream out;
+  ProgressLine line(out, false, "train", {.total = 2000, .before = 1000, .plain_period = 0});
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  line.update(1001);
+  // A step in 30 ms or more: at most 33 a second, and 999 steps to go take half a minute.
+  double each = 0, rate = 0;
+  const std::string text = out.str();
+  const std::size_t comma = text.find(", ") + 2;
+  (contains(text, "/s") ? rate : each) = std::stod(text.substr(comma));
+  CHECK(std::max(rate, each > 0 ? 1 / each : 0) <= 34);
+  CHECK(contains(text, "train 1001/2000 (50%)"));
+  CHECK(contains(text, " left"));
+  CHECK_FALSE(contains(text, ", 0s left"));
 }
 
 TEST_CASE("format_duration") {

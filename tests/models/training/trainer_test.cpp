@@ -1,11 +1,13 @@
 #include <tapestry/models/training/trainer.hpp>
 
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <random>
 #include <thread>
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,6 +55,11 @@ Dataset<std::vector<Example>> examples(std::int64_t n = 64, std::int64_t batch =
                                       e.y = std::tanh(2 * e.x[0]) - e.x[2];
                                       return e;
                                     })
+      .map_random(9,
+                  [](Example e, std::uint64_t seed) {
+                    e.x[1] += static_cast<float>(0.05 * Generator(seed).normal());
+                    return e;
+                  })
       .shuffle(7)
       .batch(batch);
 }
@@ -246,6 +253,27 @@ TEST_CASE("trainer: keeps the best model; refuses a loss that is not finite and 
   };
   CHECK_THROWS_WITH_AS(other.run(loader, infinite), "Trainer: the loss of step 1 is inf", NumericalError);
   CHECK(net.first.tensor() == at_best);
+}
+
+TEST_CASE("trainer: the progress line has the steps of the whole run, the loss and the validation's metrics") {
+  const TemporaryFolder folder;
+  const auto shown = [&](std::int64_t epochs) {
+    std::fflush(stderr);
+    const int standard = dup(STDERR_FILENO),
+              file = open(folder.file("progress").c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600);
+    dup2(file, STDERR_FILENO);
+    train_all({.epochs = epochs, .checkpoint = folder.file("run"), .progress = true});
+    dup2(standard, STDERR_FILENO);
+    close(standard);
+    close(file);
+    return folder.read("progress");
+  };
+  const std::string first = shown(2), second = shown(3);
+  CHECK(first.starts_with("training 1/16 (6%)"));
+  CHECK(contains(first, "\ntraining 16/16 (100%)"));
+  CHECK(contains(first, "  loss 0."));
+  CHECK(contains(first, "  draw 0."));
+  CHECK(second.starts_with("training 17/24 (70%)"));
 }
 
 TEST_CASE("trainer: the same bits with one thread and with two, and with other numbers of loading threads") {

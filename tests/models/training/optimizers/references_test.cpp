@@ -194,3 +194,43 @@ TEST_CASE("optimizers: LAMB scales by the norms of the whole parameter") {
   lamb.step();
   CHECK(zero.value()(0) == doctest::Approx(-0.1).epsilon(1e-5));
 }
+
+namespace {
+
+// Runs a method with decay beside the same without, which gets the decay in its gradients or (decoupled) by hand.
+template <class Method_, class Options>
+void check_decay(Options options, bool decoupled) {
+  constexpr double decay = 0.2;
+  Var<double> x(Tensor<double>{1.0, -2.0, 0.5}, true), y(Tensor<double>{1.0, -2.0, 0.5}, true);
+  options.weight_decay = 0;
+  Method_ plain({y}, options);
+  options.weight_decay = decay;
+  Method_ decayed({x}, options);
+  for (unsigned t = 1; t <= steps; ++t) {
+    const Numbers noise = random_numbers(t);
+    const Tensor<double> gradient{noise[0], noise[1], noise[2]}, before = y.tensor();
+    x.set_gradient(gradient);
+    y.set_gradient(decoupled ? gradient : Tensor<double>(gradient + decay * before));
+    decayed.step();
+    plain.step();
+    if (decoupled) y.assign(y.tensor() - plain.rate() * decay * before);
+    for (std::size_t i = 0; i < 3; ++i) CHECK(x.value()(i) == doctest::Approx(y.value()(i)).epsilon(1e-13));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("optimizers: the decay of every method is a part of the gradient, or decoupled from it") {
+  check_decay<Sgd<double>>(SgdOptions{.rate = 0.1, .momentum = 0.9, .nesterov = true}, false);
+  check_decay<Adagrad<double>>(AdagradOptions{.rate = 0.1}, false);
+  check_decay<Adadelta<double>>(AdadeltaOptions{.rate = 2}, false);
+  check_decay<Rmsprop<double>>(RmspropOptions{.rate = 0.05, .momentum = 0.5, .centered = true}, false);
+  check_decay<Rprop<double>>(RpropOptions{}, false);
+  check_decay<AdamW<double>>(AdamWOptions{.rate = 0.05}, true);
+  for (const bool decoupled : {false, true}) {
+    check_decay<Adam<double>>(AdamOptions{.rate = 0.05, .decoupled = decoupled}, decoupled);
+    check_decay<AmsGrad<double>>(AdamOptions{.rate = 0.05, .decoupled = decoupled}, decoupled);
+    check_decay<NAdam<double>>(NAdamOptions{.rate = 0.05, .decoupled = decoupled}, decoupled);
+    check_decay<RAdam<double>>(RAdamOptions{.rate = 0.05, .beta2 = 0.9, .decoupled = decoupled}, decoupled);
+  }
+}

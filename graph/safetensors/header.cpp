@@ -1,37 +1,21 @@
-#include <tapestry/graph/safetensors.hpp>
+#include <tapestry/graph/safetensors/header.hpp>
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
-#include <fstream>
-#include <functional>
 #include <limits>
 #include <optional>
-#include <system_error>
 #include <utility>
-#include <vector>
 
 #include <nlohmann/json.hpp>
 
-#include <tapestry/autodiff/atomic_file.hpp>
-#include <tapestry/autodiff/error.hpp>
+namespace tapestry::detail::safetensors {
 
-namespace tapestry {
-namespace {
-
-static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
-
-/// The reference implementation's limit on the header.
-constexpr std::uint64_t longest_header = 100'000'000;
-constexpr std::uint64_t prefix = 8;
-constexpr const char* metadata_key = "__metadata__";
-
-/// A name from a file, fit for a message.
 std::string in_quotes(std::string_view name) {
   std::string out = "\"";
   for (const char c : name.substr(0, 64)) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
   return out + (name.size() > 64 ? "...\"" : "\"");
 }
+
+namespace {
 
 std::string list(const std::vector<std::uint64_t>& values) {
   std::string out = "[";
@@ -148,34 +132,6 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   std::vector<std::uint64_t> numbers_;
 };
 
-enum class Type { f64, f32, f16, bf16, i64 };
-
-/// A tensor that has been checked.
-struct Item {
-  std::string name;
-  Type type;
-  Shape shape;
-  std::uint64_t begin, end;
-};
-
-struct Contents {
-  std::vector<Item> items;  ///< in the order of the data
-  std::map<std::string, std::string> metadata;
-};
-
-/// Where bytes come from.
-struct Source {
-  std::string name;
-  std::uint64_t size;
-  /// Bytes from an offset; the range is inside.
-  std::function<void(std::uint64_t, void*, std::size_t)> read;
-
-  template <class... Parts>
-  [[noreturn]] void refuse(const Parts&... parts) const {
-    fail<IoError>("read_safetensors", name, ": ", parts...);
-  }
-};
-
 Item check(const Source& source, const std::string& name, const Entry& entry, std::uint64_t data_bytes) {
   const auto refuse = [&](const auto&... parts) { source.refuse("tensor ", in_quotes(name), ": ", parts...); };
   Item item{name, Type::f32, {}, 0, 0};
@@ -220,6 +176,8 @@ Item check(const Source& source, const std::string& name, const Entry& entry, st
   return item;
 }
 
+}  // namespace
+
 Contents read_header(const Source& source, std::uint64_t& data_start) {
   if (source.size < prefix) source.refuse(source.size, " bytes are too few for a header's length");
   std::uint64_t length = 0;
@@ -255,170 +213,4 @@ Contents read_header(const Source& source, std::uint64_t& data_start) {
   return contents;
 }
 
-float from_bf16(std::uint16_t bits) {
-  return std::bit_cast<float>(std::uint32_t{bits} << 16);
-}
-
-float from_f16(std::uint16_t bits) {
-  const std::uint32_t sign = std::uint32_t{bits & 0x8000u} << 16, fraction = bits & 0x3ffu, exponent = bits >> 10 & 31u;
-  if (exponent == 0) {
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
-    return sign ? -magnitude : magnitude;
-  }
-  return std::bit_cast<float>(sign | (exponent == 31 ? 0xffu : exponent + 112) << 23 | fraction << 13);
-}
-
-template <class T>
-Tensor<T> read_exact(const Source& source, std::uint64_t offset, const Shape& shape) {
-  Tensor<T> out = empty_tensor<T>(shape);
-  source.read(offset, out.data(), out.size() * sizeof(T));
-  return out;
-}
-
-/// In blocks, so that the narrow numbers take no memory beside the wide ones.
-template <class Convert>
-Tensor<float> read_halves(const Source& source, std::uint64_t offset, const Shape& shape, Convert convert) {
-  Tensor<float> out = empty_tensor<float>(shape);
-  std::uint16_t block[4096];
-  for (std::size_t i = 0; i < out.size();) {
-    const std::size_t n = std::min<std::size_t>(out.size() - i, std::size(block));
-    source.read(offset + 2 * i, block, 2 * n);
-    for (std::size_t k = 0; k < n; ++k) out.data()[i++] = convert(block[k]);
-  }
-  return out;
-}
-
-NamedTensors read(const Source& source) {
-  std::uint64_t start = 0;
-  Contents contents = read_header(source, start);
-  NamedTensors out;
-  out.metadata = std::move(contents.metadata);
-  for (const Item& item : contents.items) {
-    const std::uint64_t at = start + item.begin;
-    auto& value = out.tensors[item.name];
-    switch (item.type) {
-      case Type::f64:
-        value = read_exact<double>(source, at, item.shape);
-        break;
-      case Type::f32:
-        value = read_exact<float>(source, at, item.shape);
-        break;
-      case Type::i64:
-        value = read_exact<std::int64_t>(source, at, item.shape);
-        break;
-      case Type::f16:
-        value = read_halves(source, at, item.shape, from_f16);
-        break;
-      case Type::bf16:
-        value = read_halves(source, at, item.shape, from_bf16);
-        break;
-    }
-  }
-  return out;
-}
-
-std::string json_string(const char* what, const std::string& text) {
-  try {
-    return nlohmann::json(text).dump();
-  } catch (const nlohmann::json::type_error&) {
-    fail<IoError>("write_safetensors", what, " ", in_quotes(text), " is not UTF-8");
-  }
-}
-
-struct Bytes {
-  const char* dtype;
-  const void* data;
-  std::size_t size;
-};
-Bytes bytes_of(const Tensor<float>& x) {
-  return {"F32", x.data(), x.size() * 4};
-}
-Bytes bytes_of(const Tensor<double>& x) {
-  return {"F64", x.data(), x.size() * 8};
-}
-Bytes bytes_of(const IndexTensor& x) {
-  return {"I64", x.data(), x.size() * 8};
-}
-
-/// Hands the file to `put` piece by piece. Wide types come first and the header's length is a multiple of 8, so that
-/// all data are aligned for readers that map the file; then names are in order.
-template <class Put>
-void write(const NamedTensors& contents, Put put) {
-  std::vector<const std::pair<const std::string, NamedTensors::Value>*> order;
-  for (const auto& item : contents.tensors) order.push_back(&item);
-  std::stable_sort(order.begin(), order.end(),
-                   [](const auto* a, const auto* b) { return a->second.index() > b->second.index(); });
-
-  std::string header = "{", separator;
-  if (!contents.metadata.empty()) {
-    header += "\"" + std::string(metadata_key) + "\":{";
-    for (const auto& [key, value] : contents.metadata) {
-      header += separator + json_string("metadata key", key) + ":" + json_string("metadata value", value);
-      separator = ",";
-    }
-    header += "}";
-  }
-  std::uint64_t offset = 0;
-  std::vector<Bytes> data;
-  for (const auto* item : order) {
-    if (item->first == metadata_key) fail<IoError>("write_safetensors", "no tensor can be named ", metadata_key);
-    data.push_back(std::visit([](const auto& x) { return bytes_of(x); }, item->second));
-    header += separator + json_string("name", item->first) + ":{\"dtype\":\"" + data.back().dtype + "\",\"shape\":[";
-    separator = ",";
-    const Shape shape = std::visit([](const auto& x) { return shape_of(x); }, item->second);
-    for (int i = 0; i < shape.rank(); ++i) header += (i ? "," : "") + std::to_string(shape[i]);
-    header += "],\"data_offsets\":[" + std::to_string(offset) + ",";
-    offset += data.back().size;
-    header += std::to_string(offset) + "]}";
-  }
-  header += "}";
-  header.append((prefix - header.size() % prefix) % prefix, ' ');
-  if (header.size() > longest_header)
-    fail<IoError>("write_safetensors", "a header of ", header.size(), " bytes, more than ", longest_header);
-
-  const std::uint64_t length = header.size();
-  put(&length, prefix);
-  put(header.data(), header.size());
-  for (const Bytes& piece : data) put(piece.data, piece.size);
-}
-
-}  // namespace
-
-NamedTensors parse_safetensors(std::string_view bytes) {
-  return read({"bytes", bytes.size(), [&](std::uint64_t offset, void* out, std::size_t n) {
-                 if (n > 0) std::memcpy(out, bytes.data() + offset, n);
-               }});
-}
-
-NamedTensors read_safetensors(const std::filesystem::path& path) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error))
-    fail<IoError>("read_safetensors", path.string(), ": ", error ? error.message() : "not a regular file");
-  std::ifstream in(path, std::ios::binary);
-  const std::uint64_t size = std::filesystem::file_size(path, error);
-  if (!in || error) fail<IoError>("read_safetensors", path.string(), ": cannot be opened");
-  return read({path.string(), size, [&](std::uint64_t offset, void* out, std::size_t n) {
-                 in.seekg(static_cast<std::streamoff>(offset));
-                 if (n > 0 && !in.read(static_cast<char*>(out), static_cast<std::streamsize>(n)))
-                   fail<IoError>("read_safetensors", path.string(), ": cannot read ", n, " bytes at byte ", offset);
-               }});
-}
-
-std::string format_safetensors(const NamedTensors& contents) {
-  std::string out;
-  write(contents, [&](const void* data, std::size_t n) {
-    if (n > 0) out.append(static_cast<const char*>(data), n);
-  });
-  return out;
-}
-
-void write_safetensors(const std::filesystem::path& path, const NamedTensors& contents) {
-  std::optional<detail::AtomicFile> file;
-  write(contents, [&](const void* data, std::size_t n) {
-    if (!file) file.emplace("write_safetensors", path);
-    file->write(data, n);
-  });
-  file->commit();
-}
-
-}  // namespace tapestry
+}  // namespace tapestry::detail::safetensors
