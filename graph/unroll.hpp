@@ -92,7 +92,8 @@ class ScanSlices {
       : whole_(whole),
         size_(whole.shape().rank() > 0 ? whole.shape()[0] : 0),
         version_(whole.reference()->value->version) {
-    if (whole.shape().rank() == 0 || (whole.requires_grad() && size_ > 0)) slices_ = unbind(whole, 0);
+    if (whole.shape().rank() == 0) fail<ShapeError>("scan", "the inputs are a number, which has no axis to run along");
+    if (whole.requires_grad() && size_ > 0) slices_ = unbind(whole, 0);
   }
   std::size_t size() const { return static_cast<std::size_t>(size_); }
   Var<T> operator[](std::size_t t) const {
@@ -130,7 +131,9 @@ struct ScanOutput<State, State> {
 }  // namespace detail
 
 /// state = step(state) or step(t, state), for t = 0 .. steps-1. A state is a variable, a tuple, pair, array or vector
-/// of variables, or a struct with members(); all of one element type where it is checkpointed.
+/// of variables, or a struct with members(); all of one element type where it is checkpointed. Shapes may change from
+/// step to step, but not where a tolerance is given. What the step of a checkpointed loop refers to must live until
+/// backward.
 /// @throws GraphError where a step changes the number or type of the state's variables, Error for bad options
 template <class F, class State>
 Unrolled<State> unroll(F step, const State& state, std::int64_t steps, const UnrollOptions& options = {}) {

@@ -126,6 +126,45 @@ TEST_CASE("draw: what a step reads that another reads too is drawn") {
   CHECK(count(dot(draw(tape), true), "label=\"constant") == 3);
 }
 
+TEST_CASE("draw: steps that differ in an operation, a shape or a scope within are drawn apart") {
+  Tape tape;
+  const UseTape use(tape);
+  const V w = V::filled({2}, 0.5, true);
+  const auto step = [w](std::int64_t t, const V& s) {
+    const Scope inner(t == 1 ? "other" : "update");
+    const V next = t == 2 ? exp(s * w) : tanh(s * w);
+    return t == 3 ? concatenate({next, next}) : next;
+  };
+  const V four = unroll(step, w, 4, {.scope = "relax"}).state;
+  const V single = unroll([](const V& s) { return tanh(s); }, w, 2, {.scope = "single"}).state;
+  const V other = unroll([](const V& s) { return tanh(s); }, w, 1, {.scope = "lone"}).state;
+  const std::string few = dot(draw(tape), true);
+  for (const char* scope : {"relax[0] x ", "relax[1] x ", "relax[2] x ", "relax[3] x ", "lone[0] x"})
+    CHECK(count(few, scope) == 0);
+  CHECK(count(few, "label=\"single[0] x 2\"") == 1);
+  CHECK(count(few, "label=\"relax[2]\"") == 1);
+  CHECK(count(few, "label=\"other\"") == 1);
+}
+
+TEST_CASE("draw: the table has a line for each node, with its columns") {
+  Tape tape;
+  const UseTape use(tape);
+  const V w = V::filled({3}, 0.5, true);
+  V y;
+  {
+    const Scope scope("layer");
+    y = tanh(w * w);
+  }
+  std::ostringstream out;
+  write_table(draw(tape), out);
+  CHECK(out.str() ==
+        "node    operation  shape  bytes       inputs and scope\n"
+        "%0      leaf       [3]    24          \n"
+        "%1      multiply   [3]    0           %0 %0 in layer\n"
+        "%2      tanh       [3]    24          %1 in layer\n"
+        "3 nodes, 48 bytes\n");
+}
+
 TEST_CASE("draw: Graphviz reads it, with as many nodes and edges") {
   if (std::system("dot -V >/dev/null 2>&1") != 0) {
     MESSAGE("dot is not installed: not run");

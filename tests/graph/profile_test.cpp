@@ -139,15 +139,15 @@ TEST_CASE("profile: the tables have calls, times, shares and bytes in their colu
   const V w = V::filled({30, 20}, 0.1, true), x = V::ones({10, 30});
   const Profile measured = profile([&] {
     const Scope net("net");
-    const V y = tanh(matmul(x, w));
-    tanh(y);
+    // Rules of the gradient's gradient are operations within operations: their totals are more than their own times.
+    grad(sum(tanh(matmul(x, w))), {w}, {.create_graph = true});
   });
   std::ostringstream out;
   measured.print(out);
   // "name  calls  total  self  share  bytes", the name and what stands behind it.
   const auto numbers = [&](const std::string& name) {
     const std::string text = out.str();
-    const std::size_t at = text.find("\n" + name + " ");
+    const std::size_t at = text.find("\n" + name + "  ");
     REQUIRE(at != std::string::npos);
     std::istringstream line(text.substr(at + 1 + name.size(), text.find('\n', at + 1) - at - 1 - name.size()));
     std::vector<double> found;
@@ -163,10 +163,9 @@ TEST_CASE("profile: the tables have calls, times, shares and bytes in their colu
     CHECK(std::abs(found[3] - 100 * row.self / measured.elapsed()) < 0.051);
     CHECK(found[4] == static_cast<double>(row.bytes));
   };
-  REQUIRE(measured.by_operation().size() == 2);
+  REQUIRE(measured.by_operation().size() >= 6);
   for (const Profile::Row& row : measured.by_operation()) check(row);
-  REQUIRE(measured.by_scope().size() == 1);
-  check(measured.by_scope()[0]);
+  for (const Profile::Row& row : measured.by_scope()) check(row);
   CHECK(contains(out.str(), "calls      total us       self us  self %         bytes"));
   CHECK(contains(out.str(), "\nelapsed "));
 }

@@ -10,6 +10,7 @@
 
 #include <tapestry/autodiff/autodiff.hpp>
 #include <tapestry/autodiff/registry.hpp>
+#include <tapestry/graph/fixed_point.hpp>
 
 using namespace tapestry;
 
@@ -236,6 +237,32 @@ TEST_CASE("scan: a checkpointed scan holds slices of constant inputs for one seg
                        GraphError);
 }
 
+TEST_CASE("unroll: loops within loops and fixed points within loops, checkpointed or not, to second order") {
+  const Vars x = {V(uniform_example({2, 2})(1)), V(uniform_example({5, 2})(2))};
+  const auto nested = [](LoopGradient outer, LoopGradient inner, bool solve) -> Function<double> {
+    return [=](const Vars& v) {
+      const auto step = [=, w = v[0]](const V& h, const V& input) {
+        const auto relax = [=](const V& z) { return tanh(0.4 * matmul(w, z) + input + 0.1 * h); };
+        return solve ? fixed_point(relax, h, {.tolerance = 1e-14}).state
+                     : unroll(relax, h, 5, {.gradient = inner}).state;
+      };
+      return sum(square(scan(step, V::zeros({2}), v[1], {.gradient = outer}).state));
+    };
+  };
+  for (const bool solve : {false, true}) {
+    const Vars leaves = {V(x[0].tensor(), true), V(x[1].tensor(), true)};
+    const Vars expected = grad(nested(LoopGradient::full, LoopGradient::full, solve)(leaves), leaves);
+    for (const LoopGradient outer : ways)
+      for (const LoopGradient inner : ways) {
+        const Vars found = grad(nested(outer, inner, solve)(leaves), leaves);
+        CHECK(relative(found[0].value()(0, 1), expected[0].value()(0, 1)) < 1e-12);
+        CHECK(relative(found[1].value()(4, 1), expected[1].value()(4, 1)) < 1e-12);
+      }
+    const auto f = nested(LoopGradient::checkpointed, LoopGradient::checkpointed, solve);
+    CHECK_NOTHROW(check_gradients(f, x, {.order = 2, .tolerance = 1e-5}));
+  }
+}
+
 TEST_CASE("unroll: memory of a checkpointed loop grows with the square root of its length") {
   const std::int64_t steps = 400, n = 10000;
   V x = V::filled({n}, 0.5, true), w = V::filled({}, 1.01, true);
@@ -276,6 +303,10 @@ TEST_CASE("unroll: scopes of the steps; errors") {
                        GraphError);
   CHECK_THROWS_WITH_AS(unroll([](const V& s) { return sum(s); }, a, 2, {.tolerance = 0.1}),
                        "unroll: a variable of the state changes its shape from [2] to []", ShapeError);
+  const auto doubling = [](const V& s) { return concatenate({s, s}); };
+  CHECK(unroll(doubling, a, 3, {.gradient = LoopGradient::checkpointed}).state.shape() == Shape{16});
+  CHECK_THROWS_WITH_AS(scan([](const V& s, const V& x) { return s + x; }, a, V(1.0)),
+                       "scan: the inputs are a number, which has no axis to run along", ShapeError);
   CHECK_THROWS_AS(unroll([](const V& s) { return s; }, a, -1), Error);
   CHECK_THROWS_AS(unroll([](const V& s) { return s; }, V(), 1), GraphError);
   // A change that is not a number is not convergence.

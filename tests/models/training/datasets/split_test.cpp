@@ -50,6 +50,12 @@ TEST_CASE("stratified splits keep the classes' shares") {
                          [&](std::int64_t i) { return classes[static_cast<std::size_t>(i)] == c; });
   };
   const auto splits = stratified_k_fold(classes, 4, 3);
+  Ints tested;
+  for (const auto& part : splits) tested.insert(tested.end(), part.test.begin(), part.test.end());
+  std::sort(tested.begin(), tested.end());
+  Ints all(97);
+  std::iota(all.begin(), all.end(), 0);
+  CHECK(tested == all);
   for (const std::int64_t c : {0, 5, -2}) {
     Ints counts;
     for (const auto& part : splits) {

@@ -59,6 +59,11 @@ TEST_CASE("read_idx: what is wrong with a file is told with its offset") {
   CHECK(contains(message(folder, huge), "extents overflow"));
   std::string large = bytes({0, 0, 8, 1, 255, 255, 255, 255});
   CHECK(contains(message(folder, large), "truncated"));
+  folder.write_gz("whole.gz", bytes({0, 0, 8, 1, 0, 0, 0, 4, 1, 2, 3, 4}));
+  const std::string packed = folder.read("whole.gz");
+  CHECK(contains(message(folder, packed.substr(0, packed.size() - 9)), "f: truncated gzip stream after"));
+  folder.write_gz("short.gz", bytes({0, 0, 8, 1, 0, 0, 0, 4, 1, 2, 3}));
+  CHECK(contains(message(folder, folder.read("short.gz")), "f: offset 11: truncated: [4] needs 4 bytes"));
 }
 
 TEST_CASE("read_idx: MNIST") {
