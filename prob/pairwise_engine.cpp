@@ -49,6 +49,41 @@ void PairwiseBeliefPropagationEngine<T>::find_tables(const std::int64_t* index) 
 }
 
 template <class T>
+void PairwiseBeliefPropagationEngine<T>::set_weights(const std::vector<double>& weights) {
+  if (weights.empty()) return;
+  probabilities_ = nullptr;
+  T* padded = weights_.reserve(blocks() * kernels_->lanes);
+  std::fill_n(padded, blocks() * kernels_->lanes, T(1));
+  std::vector<double> counts(graph_.variables, 1.0);
+  for (std::size_t f = 0; f < graph_.factors; ++f) {
+    padded[f] = static_cast<T>(weights[f]);
+    counts[static_cast<std::size_t>(graph_.first[f])] -= weights[f];
+    counts[static_cast<std::size_t>(graph_.second[f])] -= weights[f];
+  }
+  counts_.assign(counts.begin(), counts.end());
+}
+
+template <class T>
+T PairwiseBeliefPropagationEngine<T>::count(std::size_t v) const {
+  return counts_.empty() ? T(1) - static_cast<T>(graph_.offsets[v + 1] - graph_.offsets[v]) : counts_[v];
+}
+
+template <class T>
+const T* PairwiseBeliefPropagationEngine<T>::weighted(const T* log_messages, PoolBuffer<T>& scaled) const {
+  if (weights_.size() == 0) return log_messages;
+  T* out = scaled.reserve(message_elements());
+  const std::size_t lanes = kernels_->lanes, rows = 2 * graph_.states;
+  split(blocks(), block_grain(), [&](std::size_t begin, std::size_t end) {
+    for (std::size_t b = begin; b < end; ++b) {
+      const T* w = weights_.data() + b * lanes;
+      for (std::size_t i = b * rows * lanes; i < (b + 1) * rows * lanes; i += lanes)
+        for (std::size_t l = 0; l < lanes; ++l) out[i + l] = w[l] * log_messages[i + l];
+    }
+  });
+  return out;
+}
+
+template <class T>
 void PairwiseBeliefPropagationEngine<T>::prepare(const PairwiseInput<T>& in, T damping) {
   const std::size_t K = graph_.states;
   damping_ = damping;
@@ -98,8 +133,10 @@ void PairwiseBeliefPropagationEngine<T>::find_cavities(const PairwiseInput<T>&, 
 template <class T>
 void PairwiseBeliefPropagationEngine<T>::gather(const PairwiseInput<T>& in, const T* log_messages, T* beliefs,
                                                 T* counts) const {
+  PoolBuffer<T> scaled;
+  const T* sent = weighted(log_messages, scaled);
   split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {
-    kernels_->gather(graph_, in.unary, log_messages, begin, end, beliefs, counts);
+    kernels_->gather(graph_, in.unary, sent, begin, end, beliefs, counts);
   });
 }
 
@@ -186,8 +223,10 @@ typename PairwiseBeliefPropagationEngine<T>::Sums PairwiseBeliefPropagationEngin
     });
     out.messages = logarithms;
   }
+  PoolBuffer<T> scaled;
+  const T* sent = weighted(out.messages, scaled);
   split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {
-    kernels_->gather(graph_, in.unary, out.messages, begin, end, beliefs, out.counts);
+    kernels_->gather(graph_, in.unary, sent, begin, end, beliefs, out.counts);
     kernels_->normalise(graph_, beliefs, out.counts, begin, end, log_marginals);
   });
   return out;
@@ -220,17 +259,18 @@ double PairwiseBeliefPropagationEngine<T>::read(const PairwiseInput<T>& in, cons
     first += count;
   }
   if (factors.empty()) find(0, blocks(), 0, 0, nullptr);
-  // The dual form: sum_i (1 - degree_i) log Z_i + sum_f log Z_f.
+  // The dual form: sum_i (1 - sum_f w_f) log Z_i + sum_f w_f log Z_f.
   constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
   double log_partition = 0;
   for (std::size_t v = 0; v < graph_.variables; ++v) {
     const T* log_p = log_marginals + v * K;
     const std::size_t best = static_cast<std::size_t>(std::max_element(log_p, log_p + K) - log_p);
     if (static_cast<double>(log_p[best]) == minus_infinity) return minus_infinity;
-    const double degree = static_cast<double>(graph_.offsets[v + 1] - graph_.offsets[v]);
-    log_partition += (1 - degree) * (static_cast<double>(beliefs.data()[v * K + best]) - log_p[best]);
+    log_partition += static_cast<double>(count(v)) * (static_cast<double>(beliefs.data()[v * K + best]) - log_p[best]);
   }
-  for (std::size_t f = 0; f < graph_.factors; ++f) log_partition += static_cast<double>(normalisers.data()[f]);
+  for (std::size_t f = 0; f < graph_.factors; ++f)
+    log_partition += (weights_.size() == 0 ? 1.0 : static_cast<double>(weights_.data()[f])) *
+                     static_cast<double>(normalisers.data()[f]);
   return log_partition;
 }
 

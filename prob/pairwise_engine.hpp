@@ -67,6 +67,9 @@ class PairwiseBeliefPropagationEngine {
         wiring_(std::move(wiring)),
         graph_(wiring_->graph(states)) {}
 
+  /// A positive counting number for each factor (none: ones), for potentials that were divided by it: beliefs are made
+  /// of that much of a factor's messages. All is then computed in logarithms. Comes before prepare().
+  void set_weights(const std::vector<double>& weights);
   /// Comes before all else: chooses between probabilities and logarithms. Later calls are given the same numbers.
   void prepare(const PairwiseInput<T>& in, T damping);
   /// Uniform messages.
@@ -132,6 +135,10 @@ class PairwiseBeliefPropagationEngine {
     T* counts = nullptr;
   };
   Sums sums(const PairwiseInput<T>& in, const PairwiseMessages<T>& at, T* log_marginals) const;
+  /// The variable's own counting number: one less those of its factors.
+  T count(std::size_t variable) const;
+  /// Messages times their factors' counting numbers, in `scaled` unless all are one.
+  const T* weighted(const T* log_messages, PoolBuffer<T>& scaled) const;
   /// Unnormalised log-beliefs, and how many -inf are in them.
   void gather(const PairwiseInput<T>& in, const T* log_messages, T* beliefs, T* counts) const;
   void find_tables(const std::int64_t* index);
@@ -149,6 +156,8 @@ class PairwiseBeliefPropagationEngine {
   PairwiseSchedule::Numbers<std::int32_t> tables_;
   std::unique_ptr<const PairwiseSchedule> schedule_;  // of renew()
   PoolBuffer<T> slots_;
+  PoolBuffer<T> weights_;  // of the factors in blocks of lanes; empty for ones
+  std::vector<T> counts_;
 };
 
 extern template class PairwiseBeliefPropagationEngine<float>;

@@ -36,21 +36,21 @@ PairwiseGradients<T> PairwiseBeliefPropagationEngine<T>::from_beliefs(const T* l
   split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {
     beliefs_->exp(log_marginals + begin * K, (end - begin) * K, unary + begin * K);
     for (std::size_t v = begin; v < end; ++v) {
-      const T count = T(1) - static_cast<T>(graph_.offsets[v + 1] - graph_.offsets[v]);
+      const T own_count = count(v);
       T mean = 0;
       for (std::size_t k = v * K; grad_variables != nullptr && k < (v + 1) * K; ++k)
         mean += unary[k] * grad_variables[k];
       for (std::size_t k = v * K; k < (v + 1) * K; ++k) {
         const T own = grad_variables == nullptr ? T(0) : grad_variables[k] - mean;
-        beliefs[k] = unary[k] = unary[k] * (grad_log_partition * count + own);
+        beliefs[k] = unary[k] = unary[k] * (grad_log_partition * own_count + own);
       }
     }
   });
   if (factor_probabilities == nullptr) return g;
   T* cavities = g.cavities.reserve(message_elements());
   split(blocks(), block_grain(), [&](std::size_t begin, std::size_t end) {
-    beliefs_->factors_backward(graph_, factor_probabilities, grad_log_partition, grad_factors, begin, end, cavities,
-                               pairs);
+    beliefs_->factors_backward(graph_, factor_probabilities, grad_log_partition, grad_factors, weights_.data(), begin,
+                               end, cavities, pairs);
   });
   return g;
 }
@@ -112,8 +112,8 @@ void PairwiseBeliefPropagationEngine<T>::step_backward(const PairwiseInput<T>& i
   gather(in, from.messages.data(), beliefs.data(), count);
   split(blocks(), block_grain(), [&](std::size_t begin, std::size_t end) {
     kernels_->step_backward(graph_, in.potentials, in.index, exponentials_.data(), range_.data(), beliefs.data(), count,
-                            damping_, from.messages.data(), to.messages.data(), g.beliefs.data(), begin, end,
-                            g.cavities.data(), g.carry.data(), g.pairs.data());
+                            damping_, from.messages.data(), to.messages.data(), g.beliefs.data(), weights_.data(),
+                            begin, end, g.cavities.data(), g.carry.data(), g.pairs.data());
   });
   if (!further) return;
   split(graph_.variables, variable_grain(), [&](std::size_t begin, std::size_t end) {

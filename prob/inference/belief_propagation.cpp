@@ -7,6 +7,7 @@
 #include <tapestry/autodiff/checkpoint.hpp>
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/observer.hpp>
+#include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/prob/inference/assignment.hpp>
 #include <tapestry/prob/inference/bound_checks.hpp>
@@ -86,9 +87,26 @@ Var<T> unroll(const std::shared_ptr<Passing>& passing, const std::vector<Var<T>>
   return inputs[0];
 }
 
+/// The same at temperature 1 of potentials divided by the temperature: messages, beliefs and log-partition are
+/// proportional.
+template <class T>
+InferenceResult<T> pass_cooled(const FactorGraph<T>& graph, const std::shared_ptr<const PairwisePlan>& plan,
+                               const BeliefPropagation& options) {
+  const auto scale = static_cast<T>(1 / options.temperature);
+  FactorGraph<T> cooled = graph;
+  for (std::size_t g = 0; g < graph.all_potentials().size(); ++g)
+    cooled.set_potentials(static_cast<std::int64_t>(g), graph.all_potentials()[g] * scale);
+  auto result = pass_pairwise(cooled, plan, options);
+  result.log_partition = result.log_partition * static_cast<T>(options.temperature);
+  if (result.assignment) result.assignment_score = graph.score(*result.assignment);
+  return result;
+}
+
+}  // namespace
+
 template <class T>
 InferenceResult<T> pass_messages(const FactorGraph<T>& graph, const BeliefPropagation& options,
-                                 std::vector<double> weights) {
+                                 std::vector<double> weights, bool by_factor) {
   const auto start = std::chrono::steady_clock::now();
   if (graph.factor_groups().empty()) fail<GraphError>(method_name, "the graph has no factors");
   if (!(options.damping >= 0 && options.damping < 1))
@@ -102,10 +120,12 @@ InferenceResult<T> pass_messages(const FactorGraph<T>& graph, const BeliefPropag
                      "GradientMode::implicit or GradientMode::likelihood");
   InferenceResult<T> result;
   std::shared_ptr<const PairwisePlan> plan;
-  if (options.schedule == Schedule::flooding && options.temperature == 1 && weights.empty())
-    plan = PairwisePlan::of(graph.structure());
+  if (options.schedule == Schedule::flooding && options.temperature > 0 && !by_factor)
+    plan = PairwisePlan::of(graph.structure(), weights);
   if (plan != nullptr) {
-    result = pass_pairwise(graph, plan, options);
+    BeliefPropagation weighted = options;
+    weighted.weights = std::move(weights);
+    result = options.temperature == 1 ? pass_pairwise(graph, plan, weighted) : pass_cooled(graph, plan, weighted);
   } else {
     const auto passing = std::make_shared<Passing>(graph.structure(), options, std::move(weights), graph.batch());
     const auto& potentials = graph.all_potentials();
@@ -139,7 +159,6 @@ InferenceResult<T> pass_messages(const FactorGraph<T>& graph, const BeliefPropag
   return result;
 }
 
-}  // namespace
 }  // namespace detail
 
 template <class T>
@@ -255,5 +274,12 @@ template InferenceResult<float> infer(const FactorGraph<float>&, const BeliefPro
 template InferenceResult<double> infer(const FactorGraph<double>&, const BeliefPropagation&);
 template InferenceResult<float> infer(const FactorGraph<float>&, const TreeReweighted&);
 template InferenceResult<double> infer(const FactorGraph<double>&, const TreeReweighted&);
+
+namespace detail {
+template InferenceResult<float> pass_messages(const FactorGraph<float>&, const BeliefPropagation&, std::vector<double>,
+                                              bool);
+template InferenceResult<double> pass_messages(const FactorGraph<double>&, const BeliefPropagation&,
+                                               std::vector<double>, bool);
+}  // namespace detail
 
 }  // namespace tapestry

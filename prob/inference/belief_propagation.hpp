@@ -22,8 +22,9 @@ enum class Schedule {
 /// at 0. The log-partition is Bethe's estimate, exact on trees at convergence.
 ///
 /// Gradients through iterations are for flooding: other schedules take GradientMode::implicit or likelihood. Flooding
-/// at temperature 1 without weights on unary and pairwise tables of one cardinality (64 states at most) runs on vector
-/// kernels in the precision of T; all else in double, factor by factor.
+/// at temperatures above 0 on unary and pairwise tables of one cardinality (64 states at most) runs on vector kernels
+/// in the precision of T, if weights of pairs are positive and those of variables ones; all else in double, factor by
+/// factor.
 struct BeliefPropagation {
   static constexpr const char* name = "belief propagation";
   std::int64_t iterations = 100;

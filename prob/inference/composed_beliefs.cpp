@@ -15,13 +15,29 @@
 namespace tapestry::detail {
 
 template <class T>
-ComposedBeliefs<T>::ComposedBeliefs(ComposedGraph<T> graph, typename ComposedGraph<T>::Potentials potentials)
+ComposedBeliefs<T>::ComposedBeliefs(ComposedGraph<T> graph, typename ComposedGraph<T>::Potentials potentials,
+                                    const std::vector<double>& weights)
     : graph_(std::move(graph)), potentials_(std::move(potentials)) {
   for (const Var<T>& table : potentials_.tables)
     for (std::int64_t i = 0; i < table.size(); ++i)
       if (!std::isfinite(table.data()[i]))
         fail<GraphError>("belief_propagation",
                          "second derivatives need finite potentials over several variables, one is ", table.data()[i]);
+  if (weights.empty()) return;
+  std::size_t first = 0, g = 0;
+  for (std::size_t number = 0; number < graph_.structure().factors.size(); ++number) {
+    const auto& group = graph_.structure().factors[number];
+    if (g < graph_.groups() && graph_.number(g) == number) {
+      Tensor<T> own = empty_tensor<T>({1, group.factors()});
+      std::copy_n(weights.begin() + static_cast<std::ptrdiff_t>(first), own.size(), own.data());
+      weights_.emplace_back(std::move(own));
+      Shape wide{1, group.factors()};
+      while (wide.rank() < potentials_.tables[g].rank()) wide.push_back(1);
+      potentials_.tables[g] = potentials_.tables[g] / reshape(weights_.back(), wide);
+      ++g;
+    }
+    first += static_cast<std::size_t>(group.factors());
+  }
 }
 
 template <class T>
@@ -41,7 +57,8 @@ Var<T> ComposedBeliefs<T>::log_beliefs(const Messages& messages) const {
   Var<T> out = potentials_.unary;
   std::size_t m = 0;
   for (std::size_t g = 0; g < graph_.groups(); ++g)
-    for (int place = 0; place < graph_.arity(g); ++place) out = out + graph_.scatter(messages[m++], g, place);
+    for (int place = 0; place < graph_.arity(g); ++place, ++m)
+      out = out + graph_.scatter(weights_.empty() ? messages[m] : messages[m] * reshape(weights_[g], Shape{1, weights_[g].size(), 1}), g, place);
   return out;
 }
 
@@ -108,10 +125,12 @@ std::vector<Var<T>> ComposedBeliefs<T>::read(const Messages& messages, bool fact
   std::size_t first = 0;
   for (std::size_t g = 0; g < graph_.groups(); first += static_cast<std::size_t>(graph_.arity(g)), ++g) {
     const auto& group = structure.factors[graph_.number(g)];
-    for (std::int64_t i = 0; i < group.scopes.size(); ++i) counts.data()[group.scopes[i]] -= T(1);
+    for (std::int64_t i = 0; i < group.scopes.size(); ++i)
+      counts.data()[group.scopes[i]] -= weights_.empty() ? T(1) : weights_[g].data()[i / group.arity()];
     const Var<T> table = joint(beliefs, messages, g, first, -1);
     joints.push_back(reshape(table, Shape{graph_.rows(), group.factors(), group.table().elements()}));
-    log_partition = log_partition + sum(logsumexp(joints.back(), {2}), {1});
+    const Var<T> normalisers = logsumexp(joints.back(), {2});
+    log_partition = log_partition + sum(weights_.empty() ? normalisers : normalisers * weights_[g], {1});
   }
   log_partition = log_partition + sum(graph_.logsumexp_by_variable(beliefs) * Var<T>(std::move(counts)), {1});
   std::vector<Var<T>> out{broadcast_to(log_partition, Shape{graph_.rows()})};

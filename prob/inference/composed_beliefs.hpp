@@ -15,8 +15,10 @@ class ComposedBeliefs {
   /// place: [batch, factors, K].
   using Messages = std::vector<Var<T>>;
 
+  /// `weights` are counting numbers of all factors (those over one variable have one), or empty for ones.
   /// @throws GraphError for tables over several variables that are not finite
-  ComposedBeliefs(ComposedGraph<T> graph, typename ComposedGraph<T>::Potentials potentials);
+  ComposedBeliefs(ComposedGraph<T> graph, typename ComposedGraph<T>::Potentials potentials,
+                  const std::vector<double>& weights = {});
 
   Messages start() const;
   /// With constant cavities only the tables' own part is differentiable.
@@ -35,7 +37,8 @@ class ComposedBeliefs {
   Var<T> joint(const Var<T>& beliefs, const Messages& messages, std::size_t group, std::size_t first, int except) const;
 
   ComposedGraph<T> graph_;
-  typename ComposedGraph<T>::Potentials potentials_;
+  typename ComposedGraph<T>::Potentials potentials_;  // tables divided by their weights
+  std::vector<Var<T>> weights_;                       // of each group over several variables: [1, factors]; or none
 };
 
 extern template class ComposedBeliefs<float>;

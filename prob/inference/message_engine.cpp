@@ -204,6 +204,7 @@ double MessageEngine::renew(const Factor& f, const double* old, double damping, 
   cavities(f, old, cavity);
   update(f, cavity, fresh);
   normalize(f, fresh);
+  const double scale = temperature_ > 0 ? temperature_ : 1;
   double change = 0;
   for (std::int64_t m = 0; m < n; ++m) {
     if (damping > 0 && fresh[m] != minus_infinity && old[m] != minus_infinity) {
@@ -212,7 +213,7 @@ double MessageEngine::renew(const Factor& f, const double* old, double damping, 
       else
         fresh[m] = (1 - damping) * fresh[m] + damping * old[m];
     }
-    change = std::max(change, std::abs(std::exp(fresh[m]) - std::exp(old[m])));
+    change = std::max(change, std::abs(std::exp(fresh[m] / scale) - std::exp(old[m] / scale)));
   }
   return change;
 }

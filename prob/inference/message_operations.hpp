@@ -111,6 +111,11 @@ struct Passing {
   std::shared_ptr<FixedPointReport> adjoint = std::make_shared<FixedPointReport>();
 };
 
+/// Belief propagation with weights of all factors (none: ones). `by_factor` leaves the pairwise kernels out.
+template <class T>
+InferenceResult<T> pass_messages(const FactorGraph<T>& graph, const BeliefPropagation& options,
+                                 std::vector<double> weights, bool by_factor = false);
+
 /// First messages from the potentials.
 template <class T>
 std::unique_ptr<Operation<T>> start_messages(std::shared_ptr<Passing> passing);

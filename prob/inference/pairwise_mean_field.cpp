@@ -9,9 +9,9 @@
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/prob/inference/kept_iterations.hpp>
 #include <tapestry/prob/inference/message_operations.hpp>
+#include <tapestry/prob/inference/pairwise_setting.hpp>
 #include <tapestry/prob/inference/parallel_mean_field.hpp>
 #include <tapestry/prob/kernels/pairwise_mean_field.hpp>
-#include <tapestry/prob/saved_structure.hpp>
 #include <tapestry/prob/split.hpp>
 
 namespace tapestry::detail {
@@ -173,59 +173,51 @@ template <class T>
 class PairwiseMeanField final : public Operation<T>, public SavedOperation {
  public:
   using Shapes = detail::Shapes;
-  PairwiseMeanField(std::shared_ptr<const PairwisePlan> plan, const MeanField& options, std::int64_t batch, bool keep,
-                    std::shared_ptr<FieldProgress> progress)
-      : plan_(std::move(plan)),
-        options_(options),
-        batch_(batch),
-        rows_(batch > 0 ? batch : 1),
-        keep_(keep),
-        progress_(std::move(progress)) {}
-  explicit PairwiseMeanField(Attributes& a) : PairwiseMeanField(read_setting(a)) {}
-  void attributes(Attributes& a) override {
-    Setting setting{plan_->structure(), nullptr, options_, batch_, keep_};
-    setting.exchange(a);
-  }
-  bool suits(const Shapes& in) override { return are_potentials(plan_->graph(), in, 0, batch_); }
+  using Setting = PairwiseSetting<MeanField>;
+  PairwiseMeanField(Setting setting, std::shared_ptr<FieldProgress> progress)
+      : setting_(std::move(setting)), rows_(setting_.batch > 0 ? setting_.batch : 1), progress_(std::move(progress)) {}
+  explicit PairwiseMeanField(Attributes& a) : PairwiseMeanField(Setting(a), std::make_shared<FieldProgress>()) {}
+  void attributes(Attributes& a) override { setting_.exchange(a); }
+  bool suits(const Shapes& in) override { return are_potentials(plan().graph(), in, 0, setting_.batch); }
   std::string_view name() const override { return "pairwise_mean_field"; }
   int outputs() const override { return 2; }
   Shape shape(const Shapes&, int output) const override {
-    return output == 0 ? Shape{rows_} : Shape{rows_, plan_->graph().states()};
+    return output == 0 ? Shape{rows_} : Shape{rows_, plan().graph().states()};
   }
 
   void forward(Forward<T>& c) override {
-    const auto potentials = potentials_of(plan_->graph(), c, 0);
+    const auto potentials = potentials_of(plan().graph(), c, 0);
     runs_.clear();
     *progress_ = FieldProgress();
     progress_->converged = true;
     for (std::int64_t b = 0; b < rows_; ++b) {
-      runs_.push_back(std::make_unique<FieldRun<T>>(plan_));
+      runs_.push_back(std::make_unique<FieldRun<T>>(setting_.plan));
       FieldRun<T>& run = *runs_.back();
-      run.potentials().load(*plan_, potentials.data, potentials.layouts, b);
+      run.potentials().load(plan(), potentials.data, potentials.layouts, b);
       run.prepare();
       iterate(run, b == 0);
       const T* q = run.kept.back().data();
       c.output(0)[b] = static_cast<T>(run.bound(q));
       std::copy_n(q, run.size(), c.output(1).data + b * static_cast<std::int64_t>(run.size()));
-      if (!keep_) runs_.clear();
+      if (!setting_.keep) runs_.clear();
     }
   }
 
   /// Beyond the first order the same iterations are composed of operations.
   void vjp(Vjp<T>& c) override {
     vjp_through<T>(c, [this](const std::vector<Var<T>>& potentials) {
-      const ComposedGraph<T> graph(plan_->structure(), batch_);
+      const ComposedGraph<T> graph(plan().structure(), setting_.batch);
       const ComposedMeanField<T> field(graph, graph.arrange(potentials));
       std::int64_t most = 0;
       for (const auto& run : runs_) most = std::max(most, run->steps);
-      const bool truncated = options_.gradient == GradientMode::truncated && most > options_.truncation;
-      const std::int64_t recorded = options_.gradient == GradientMode::likelihood ? 0
-                                    : truncated                                   ? options_.truncation
-                                                                                  : most + 1;
+      const bool truncated = options().gradient == GradientMode::truncated && most > options().truncation;
+      const std::int64_t recorded = options().gradient == GradientMode::likelihood ? 0
+                                    : truncated                                    ? options().truncation
+                                                                                   : most + 1;
       Var<T> q;
       for (std::int64_t left = most + 1; left-- > 0;) {
         const EnableGradients enable(gradients_enabled() && left < recorded);
-        const Var<T> next = q.defined() ? field.step(q, options_.damping) : field.start();
+        const Var<T> next = q.defined() ? field.step(q, options().damping) : field.start();
         IndexTensor going = empty_tensor<std::int64_t>({rows_, 1});
         for (std::int64_t b = 0; b < rows_; ++b)
           going.data()[b] = left < runs_[static_cast<std::size_t>(b)]->steps ? 1 : 0;
@@ -236,13 +228,13 @@ class PairwiseMeanField final : public Operation<T>, public SavedOperation {
   }
 
   void backward(Backward<T>& c) override {
-    const auto potentials = potentials_of(plan_->graph(), c, 0);
-    if (!keep_) fail<GraphError>(name(), "was made without gradients");
+    const auto potentials = potentials_of(plan().graph(), c, 0);
+    if (!setting_.keep) fail<GraphError>(name(), "was made without gradients");
     for (std::int64_t b = 0; b < rows_; ++b) {
       FieldRun<T>& run = *runs_[static_cast<std::size_t>(b)];
       if (c.output(0)[b] == -std::numeric_limits<T>::infinity()) continue;
-      run.potentials().load(*plan_, potentials.data, potentials.layouts, b);
-      const bool constant = options_.gradient == GradientMode::likelihood;
+      run.potentials().load(plan(), potentials.data, potentials.layouts, b);
+      const bool constant = options().gradient == GradientMode::likelihood;
       const auto size = static_cast<std::int64_t>(run.size());
       auto g = run.begin(c.has_gradient(1) && !constant ? c.gradient(1).data + b * size : nullptr);
       if (c.has_gradient(0)) run.bound_backward(run.kept.back().data(), c.gradient(0)[b], constant, g);
@@ -252,36 +244,12 @@ class PairwiseMeanField final : public Operation<T>, public SavedOperation {
   }
 
  private:
-  struct Setting {
-    std::shared_ptr<const GraphStructure> structure;
-    std::shared_ptr<const PairwisePlan> plan = nullptr;
-    MeanField options = {};
-    std::int64_t batch = 0;
-    bool keep = true;
-    void exchange(Attributes& a) {
-      detail::exchange(a, structure);
-      a(options.iterations), a(options.tolerance), a(options.damping), a(options.gradient), a(options.truncation);
-      a(batch), a(keep);
-      require_iterations(options.iterations, options.damping);
-      require_iterations(options.truncation, 0);
-      Attributes::require(batch >= 0 && options.gradient >= GradientMode::unrolled &&
-                          options.gradient <= GradientMode::likelihood);
-    }
-  };
-  static Setting read_setting(Attributes& a) {
-    Setting out;
-    out.exchange(a);
-    out.plan = PairwisePlan::of(out.structure);
-    Attributes::require(out.plan != nullptr);
-    return out;
-  }
-  explicit PairwiseMeanField(const Setting& s)
-      : PairwiseMeanField(s.plan, s.options, s.batch, s.keep, std::make_shared<FieldProgress>()) {}
-
-  IterationPlan iterations() const { return IterationPlan::of<T>(options_, keep_); }
+  const PairwisePlan& plan() const { return *setting_.plan; }
+  const MeanField& options() const { return setting_.options; }
+  IterationPlan iterations() const { return IterationPlan::of<T>(options(), setting_.keep); }
 
   void iterate(FieldRun<T>& run, bool traced) {
-    const T damping = static_cast<T>(options_.damping);
+    const T damping = static_cast<T>(options().damping);
     PoolBuffer<T> first(run.size());
     run.softmax(run.potentials().input().unary, first.data());
     const bool converged = iterate_keeping(
@@ -293,14 +261,14 @@ class PairwiseMeanField final : public Operation<T>, public SavedOperation {
             residual = std::max(residual, std::abs(next.data()[i] - now.data()[i]));
           if (traced) progress_->trace.residual.push_back(static_cast<double>(residual));
           if (traced) ++progress_->trace.iterations;
-          progress_->trace.updates += plan_->graph().size();
+          progress_->trace.updates += plan().graph().size();
           return static_cast<double>(residual);
         });
     progress_->converged = progress_->converged && converged;
   }
 
   void pass_back(FieldRun<T>& run, typename FieldRun<T>::Gradients& g) const {
-    const T damping = static_cast<T>(options_.damping);
+    const T damping = static_cast<T>(options().damping);
     auto& kept = run.kept;
     const std::int64_t every = iterations().stride();
     if (every > 1) {
@@ -323,22 +291,22 @@ class PairwiseMeanField final : public Operation<T>, public SavedOperation {
     } else {
       for (std::size_t n = kept.size() - 1; n-- > 0;) run.step_backward(kept[n].data(), kept[n + 1].data(), damping, g);
     }
-    if (options_.gradient == GradientMode::truncated && run.steps > options_.truncation) return;
+    if (options().gradient == GradientMode::truncated && run.steps > options().truncation) return;
     run.start_backward(kept.front().data(), g);
   }
 
   void hand_out(FieldRun<T>& run, const typename FieldRun<T>::Gradients& g, std::int64_t b,
                 const PotentialInputs<T>& inputs, Backward<T>& c) {
-    const std::int64_t K = plan_->states(), square = K * K;
+    const std::int64_t K = plan().states(), square = K * K;
     PoolBuffer<T> tables(run.potentials().tables() * static_cast<std::size_t>(square));
     run.collect(g, tables.data());
-    for (std::size_t number = 0; number < plan_->graph().factors.size(); ++number) {
+    for (std::size_t number = 0; number < plan().graph().factors.size(); ++number) {
       const int input = static_cast<int>(number);
       if (!c.wants(input)) continue;
       const auto& layout = inputs.layouts[number];
-      const auto& group = plan_->graph().factors[number];
+      const auto& group = plan().graph().factors[number];
       T* out = c.add_to(input) + (layout.batch > 0 ? b * layout.batch_stride : 0);
-      if (plan_->pairwise(number)) {
+      if (plan().pairwise(number)) {
         const T* from = tables.data() + run.potentials().first_table(number) * static_cast<std::size_t>(square);
         const std::int64_t n = (layout.factor_stride == 0 ? 1 : group.factors()) * square;
         for (std::int64_t i = 0; i < n; ++i) out[i] += from[i];
@@ -350,10 +318,8 @@ class PairwiseMeanField final : public Operation<T>, public SavedOperation {
     }
   }
 
-  std::shared_ptr<const PairwisePlan> plan_;
-  MeanField options_;
-  std::int64_t batch_, rows_;
-  bool keep_;
+  Setting setting_;
+  std::int64_t rows_;
   std::shared_ptr<FieldProgress> progress_;
   std::vector<std::unique_ptr<FieldRun<T>>> runs_;
 };
@@ -368,7 +334,9 @@ template <class T>
 std::vector<Var<T>> pairwise_mean_field(const std::shared_ptr<const PairwisePlan>& plan,
                                         const std::vector<Var<T>>& potentials, const MeanField& options,
                                         std::int64_t batch, bool keep, const std::shared_ptr<FieldProgress>& progress) {
-  return apply_all<T>(std::make_unique<PairwiseMeanField<T>>(plan, options, batch, keep, progress), potentials);
+  return apply_all<T>(
+      std::make_unique<PairwiseMeanField<T>>(PairwiseSetting<MeanField>(plan, options, batch, keep), progress),
+      potentials);
 }
 
 #define TAPESTRY_INSTANTIATE(T)                                                                                      \

@@ -12,8 +12,10 @@ namespace tapestry::detail {
 /// A graph of unary and pairwise tables over variables of one cardinality, as the pairwise kernels see it.
 class PairwisePlan {
  public:
-  /// Null where the graph has other factors, or too many states.
-  static std::shared_ptr<const PairwisePlan> of(const std::shared_ptr<const GraphStructure>& graph);
+  /// Null where the graph has other factors, or too many states. With weights of all factors (none: ones) also where
+  /// one of a pair is not positive, one of a variable not one, or their number another.
+  static std::shared_ptr<const PairwisePlan> of(const std::shared_ptr<const GraphStructure>& graph,
+                                                const std::vector<double>& weights = {});
 
   const GraphStructure& graph() const { return *graph_; }
   const std::shared_ptr<const GraphStructure>& structure() const { return graph_; }
@@ -21,14 +23,18 @@ class PairwisePlan {
   std::int64_t states() const { return states_; }
   bool pairwise(std::size_t group) const { return graph_->factors[group].arity() == 2; }
   std::int64_t pairs() const { return static_cast<std::int64_t>(wiring_->factors()); }
+  /// Of the pairs; empty where all are one.
+  const std::vector<double>& weights() const { return weights_; }
 
  private:
   std::shared_ptr<const GraphStructure> graph_;
   std::shared_ptr<const PairwiseWiring> wiring_;
   std::int64_t states_ = 0;
+  std::vector<double> weights_;
 };
 
-/// The potentials of one batch element in the kernels' form. It keeps copies where they do not lie so already.
+/// The potentials of one batch element in the kernels' form, those of pairs divided by their weights. It keeps copies
+/// where they do not lie so already.
 template <class T>
 class PairwisePotentials {
  public:
@@ -51,7 +57,8 @@ class PairwisePotentials {
   std::size_t tables_ = 0;
 };
 
-/// Flooding sum-product by the pairwise kernels: iterations, beliefs and the log-partition in one operation.
+/// Flooding sum-product by the pairwise kernels: iterations, beliefs and the log-partition in one operation. The
+/// options have the weights of the plan, one a factor or none.
 template <class T>
 InferenceResult<T> pass_pairwise(const FactorGraph<T>& graph, const std::shared_ptr<const PairwisePlan>& plan,
                                  const BeliefPropagation& options);

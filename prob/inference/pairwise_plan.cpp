@@ -6,7 +6,8 @@
 
 namespace tapestry::detail {
 
-std::shared_ptr<const PairwisePlan> PairwisePlan::of(const std::shared_ptr<const GraphStructure>& graph) {
+std::shared_ptr<const PairwisePlan> PairwisePlan::of(const std::shared_ptr<const GraphStructure>& graph,
+                                                     const std::vector<double>& weights) {
   auto plan = std::make_shared<PairwisePlan>();
   plan->graph_ = graph;
   for (const auto& group : graph->variables) {
@@ -22,6 +23,17 @@ std::shared_ptr<const PairwisePlan> PairwisePlan::of(const std::shared_ptr<const
     if (group.arity() == 2) pairs += group.factors();
   }
   if (pairs == 0) return nullptr;
+  std::int64_t factors = 0;
+  for (const auto& group : graph->factors) factors += group.factors();
+  if (!weights.empty() && static_cast<std::int64_t>(weights.size()) != factors) return nullptr;
+  auto weight = weights.begin();
+  for (const auto& group : graph->factors)
+    for (std::int64_t f = 0; f < group.factors() && !weights.empty(); ++f, ++weight) {
+      if (group.arity() == 1 ? *weight != 1 : !(*weight > 0)) return nullptr;
+      if (group.arity() == 2) plan->weights_.push_back(*weight);
+    }
+  if (std::all_of(plan->weights_.begin(), plan->weights_.end(), [](double w) { return w == 1; }))
+    plan->weights_.clear();
   std::vector<std::int64_t> first(static_cast<std::size_t>(pairs)), second(first.size());
   std::size_t at = 0;
   for (const auto& group : graph->factors)
@@ -69,7 +81,7 @@ void PairwisePotentials<T>::load(const PairwisePlan& plan, const std::vector<con
     check(graph, g, from[g], layout);
     if (plan.pairwise(g)) {
       first_table_[g] = tables_;
-      tables_ += static_cast<std::size_t>(layout.factor_stride == 0 ? 1 : group.factors());
+      tables_ += static_cast<std::size_t>(layout.factor_stride == 0 && plan.weights().empty() ? 1 : group.factors());
       ++pair_groups;
       continue;
     }
@@ -81,6 +93,18 @@ void PairwisePotentials<T>::load(const PairwisePlan& plan, const std::vector<con
   for (const auto& [variable, state] : graph.evidence)
     for (std::int64_t k = 0; k < K; ++k)
       if (k != state) unary[variable * K + k] = -std::numeric_limits<T>::infinity();
+  index_.clear();
+  if (!plan.weights().empty()) {
+    T* to = copies_.reserve(tables_ * static_cast<std::size_t>(square));
+    potentials_ = to;
+    auto weight = plan.weights().begin();
+    for (std::size_t g = 0; g < graph.factors.size(); ++g)
+      for (std::int64_t f = 0; plan.pairwise(g) && f < graph.factors[g].factors(); ++f, ++weight) {
+        const T* table = from[g] + f * layouts[g].factor_stride;
+        for (std::int64_t i = 0; i < square; ++i) *to++ = table[i] / static_cast<T>(*weight);
+      }
+    return;
+  }
   // A table for each factor needs no index.
   const bool indexed = static_cast<std::int64_t>(tables_) != plan.pairs();
   index_.resize(indexed ? static_cast<std::size_t>(plan.pairs()) : 0);

@@ -168,8 +168,8 @@ void normalise_backward(const PairwiseGraph& graph, const T* log_marginals, cons
 template <class T, std::size_t fixed>
 void step_backward_blocks(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index,
                           const T* exponentials, const T* range, const T* beliefs, const T* infinite, T damping,
-                          const T* messages, const T* next, const T* grad_beliefs, std::size_t first, std::size_t last,
-                          T* grad_cavity, T* carry, T* grad_pairs) {
+                          const T* messages, const T* next, const T* grad_beliefs, const T* weights, std::size_t first,
+                          std::size_t last, T* grad_cavity, T* carry, T* grad_pairs) {
   const std::size_t K = fixed != 0 ? fixed : graph.states, square = K * K;
   for (std::size_t b = first; b < last; ++b) {
     const Block<T> block(graph, b);
@@ -183,7 +183,9 @@ void step_backward_blocks(const PairwiseGraph& graph, const T* potentials, const
       for (std::size_t k = 0; k < K; ++k) {
         const std::size_t own = place + (static_cast<std::size_t>(direction) * K + k) * lanes<T>;
         const std::size_t reverse = place + (static_cast<std::size_t>(1 - direction) * K + k) * lanes<T>;
-        Vec<T> g = gathered(grad_beliefs + k, block.variable[1 - direction], K) - load<T>(grad_cavity + reverse);
+        Vec<T> g = gathered(grad_beliefs + k, block.variable[1 - direction], K);
+        if (weights != nullptr) g *= load<T>(weights + b * lanes<T>);
+        g -= load<T>(grad_cavity + reverse);
         if (carry != nullptr) g += load<T>(carry + own);
         grad[direction][k] = g;
       }
@@ -266,14 +268,14 @@ void step(const PairwiseGraph& graph, const T* potentials, const std::int64_t* i
 template <class T>
 void step_backward(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index, const T* exponentials,
                    const T* range, const T* beliefs, const T* infinite, T damping, const T* messages, const T* next,
-                   const T* grad_beliefs, std::size_t first, std::size_t last, T* grad_cavity, T* carry,
-                   T* grad_pairs) {
+                   const T* grad_beliefs, const T* weights, std::size_t first, std::size_t last, T* grad_cavity,
+                   T* carry, T* grad_pairs) {
   const auto f = graph.states == 2   ? step_backward_blocks<T, 2>
                  : graph.states == 3 ? step_backward_blocks<T, 3>
                  : graph.states == 4 ? step_backward_blocks<T, 4>
                                      : step_backward_blocks<T, 0>;
-  f(graph, potentials, index, exponentials, range, beliefs, infinite, damping, messages, next, grad_beliefs, first,
-    last, grad_cavity, carry, grad_pairs);
+  f(graph, potentials, index, exponentials, range, beliefs, infinite, damping, messages, next, grad_beliefs, weights,
+    first, last, grad_cavity, carry, grad_pairs);
 }
 
 template <class T>

@@ -48,12 +48,13 @@ struct PairwiseBeliefPropagationKernels {
   void (*normalise_backward)(const PairwiseGraph& graph, const T* log_marginals, const T* grad, std::size_t first,
                              std::size_t last, T* grad_beliefs, T* grad_unary);
   /// One step back. grad_cavity holds, for each message, the gradient of the cavity that the message after it was made
-  /// from (zero at first), and is replaced; carry likewise what damping hands on (null without damping). Adds to
-  /// grad_pairs, in the layout of the exponentials.
+  /// from (zero at first), and is replaced; carry likewise what damping hands on (null without damping). weights[blocks
+  /// * lanes] (or null) say how much of a factor's messages beliefs are made of. Adds to grad_pairs, in the layout of
+  /// the exponentials.
   void (*step_backward)(const PairwiseGraph& graph, const T* potentials, const std::int64_t* index,
                         const T* exponentials, const T* range, const T* beliefs, const T* infinite, T damping,
-                        const T* messages, const T* next, const T* grad_beliefs, std::size_t first, std::size_t last,
-                        T* grad_cavity, T* carry, T* grad_pairs);
+                        const T* messages, const T* next, const T* grad_beliefs, const T* weights, std::size_t first,
+                        std::size_t last, T* grad_cavity, T* carry, T* grad_pairs);
   /// The gradients of beliefs from those of the cavities; adds them to grad_unary.
   void (*scatter)(const PairwiseGraph& graph, const T* grad_cavity, std::size_t first, std::size_t last,
                   T* grad_beliefs, T* grad_unary);

@@ -77,8 +77,8 @@ void factors(const PairwiseGraph& graph, const T* potentials, const std::int64_t
 
 template <class T>
 void factors_backward(const PairwiseGraph& graph, const T* probabilities, T grad_normaliser,
-                      const T* grad_probabilities, std::size_t first, std::size_t last, T* grad_cavities,
-                      T* grad_pairs) {
+                      const T* grad_probabilities, const T* weights, std::size_t first, std::size_t last,
+                      T* grad_cavities, T* grad_pairs) {
   const std::size_t K = graph.states, square = K * K;
   for (std::size_t b = first; b < last; ++b) {
     std::size_t place[lanes<T>];
@@ -95,6 +95,7 @@ void factors_backward(const PairwiseGraph& graph, const T* probabilities, T grad
       for (std::size_t j = 0; j < K; ++j) {
         const std::size_t n = i * K + j;
         Vec<T> g = splat<T>(grad_normaliser);
+        if (weights != nullptr) g *= load<T>(weights + b * lanes<T>);
         if (grad_probabilities != nullptr) g += gathered(grad_probabilities + n, place, 1) - mean;
         g *= gathered(probabilities + n, place, 1);
         store<T>(pairs + n * lanes<T>, load<T>(pairs + n * lanes<T>) + g);

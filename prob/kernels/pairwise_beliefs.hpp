@@ -16,11 +16,11 @@ struct PairwiseBeliefKernels {
                   const T* range, const T* shift, const T* beliefs, const T* infinite, const T* messages,
                   std::size_t first, std::size_t last, std::size_t begin, std::size_t end, T* probabilities,
                   T* log_normalisers);
-  /// From the gradients of the normalisers (all alike) and of the probabilities (null for none): those of the cavities
-  /// are written, grad_pairs is added to.
+  /// From the gradients of the normalisers (all alike, each times its factor's of weights[blocks * lanes] if not null)
+  /// and of the probabilities (null for none): those of the cavities are written, grad_pairs is added to.
   void (*factors_backward)(const PairwiseGraph& graph, const T* probabilities, T grad_normaliser,
-                           const T* grad_probabilities, std::size_t first, std::size_t last, T* grad_cavities,
-                           T* grad_pairs);
+                           const T* grad_probabilities, const T* weights, std::size_t first, std::size_t last,
+                           T* grad_cavities, T* grad_pairs);
   /// From columns to the layout of PairwiseProbabilityKernels, in place.
   void (*to_rows)(const PairwiseGraph& graph, std::size_t first, std::size_t last, T* messages);
   /// The largest difference of probabilities in two sets of messages, which are logarithms or probabilities in rows.

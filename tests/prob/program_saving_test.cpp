@@ -116,6 +116,10 @@ std::vector<Captured> captured() {
                 BeliefPropagation{.tolerance = 1e-6, .gradient = GradientMode::checkpointed}, true),
       inference("infer: weighted messages",
                 BeliefPropagation{.iterations = 5, .tolerance = 0, .damping = 0.1, .weights = {1, 0.8}}, true),
+      inference("infer: cooled messages", BeliefPropagation{.iterations = 5, .tolerance = 0, .temperature = 0.7},
+                false),
+      inference("infer: weighted messages, factor by factor",
+                BeliefPropagation{.iterations = 5, .tolerance = 0, .damping = 0.1, .weights = {0.9, 0.8}}, true),
       inference(
           "infer: sequential messages, implicit gradient",
           BeliefPropagation{.iterations = 200, .schedule = Schedule::sequential, .gradient = GradientMode::implicit},

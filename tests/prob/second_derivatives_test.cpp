@@ -103,7 +103,15 @@ TEST_CASE("second derivatives: inference in factor graphs, by every way of gradi
           MeanField{
               .iterations = 5, .tolerance = 0, .update = MeanFieldUpdate::parallel, .damping = .2, .gradient = mode}));
     };
-    for (const auto& f : {propagation, field}) {
+    const Function<double> weighted = [&](const auto& p) {
+      return mixed(infer(build(p), BeliefPropagation{.iterations = 5,
+                                                     .tolerance = 0,
+                                                     .damping = .2,
+                                                     .temperature = .8,
+                                                     .gradient = mode,
+                                                     .weights = {1, .4, .7}}));
+    };
+    for (const auto& f : {propagation, field, weighted}) {
       same_gradients(f, x);
       CHECK_NOTHROW(check_gradients(f, x, second));
     }
@@ -179,6 +187,7 @@ TEST_CASE("second derivatives: the ways of gradients agree where they must") {
     close(by(many, GradientMode::truncated, 1000, 300), whole, 1e-9);
   };
   all_agree(BeliefPropagation{.damping = .2});
+  all_agree(BeliefPropagation{.damping = .2, .temperature = .8, .weights = {1, .7}});
   all_agree(MeanField{.update = MeanFieldUpdate::parallel, .damping = .4});
 }
 

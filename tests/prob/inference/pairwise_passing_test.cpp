@@ -12,6 +12,7 @@
 #include <tapestry/prob/graph_builders.hpp>
 #include <tapestry/prob/inference/belief_propagation.hpp>
 #include <tapestry/prob/inference/junction_tree.hpp>
+#include <tapestry/prob/inference/message_operations.hpp>
 
 #include "prob/normal_numbers.hpp"
 
@@ -29,6 +30,8 @@ struct Form {
   bool one_group = false;
   double spread = .8;
   bool forbidden = false;
+  bool weighted = false;
+  double temperature = 1;
 };
 
 template <class T>
@@ -66,8 +69,17 @@ FactorGraph<T> graph_of(const Form& form, const std::vector<Var<T>>& x) {
   return graph;
 }
 
+/// The options with the form's temperature and counting numbers, another one for each group of pairs.
+template <class T>
+BeliefPropagation options_of(const Form& form, const FactorGraph<T>& graph, BeliefPropagation options) {
+  options.temperature = form.temperature;
+  for (std::size_t g = 0; form.weighted && g < graph.factor_groups().size(); ++g)
+    options.weights.push_back(graph.factor_groups()[g].arity() == 1 ? 1 : .4 + .3 * static_cast<double>(g));
+  return options;
+}
+
 struct Outcome {
-  std::vector<double> values, gradients;  // weights of one make the general path of the same
+  std::vector<double> values, gradients;
   std::int64_t iterations;
   bool converged;
 };
@@ -76,9 +88,10 @@ template <class T>
 Outcome run(const Form& form, const BeliefPropagation& options, bool by_factor) {
   const auto x = potentials<T>(form);
   const auto graph = graph_of(form, x);
-  BeliefPropagation chosen = options;
-  if (by_factor) chosen.weights.assign(graph.factor_groups().size(), 1.0);
-  const auto r = infer(graph, chosen);
+  const auto chosen = options_of(form, graph, options);
+  const auto r =
+      by_factor ? detail::pass_messages(graph, chosen, detail::spread_weights(*graph.structure(), chosen.weights), true)
+                : infer(graph, chosen);
   Outcome out{{}, {}, r.trace.iterations, r.converged};
   auto total = sum(r.log_partition) * T(.7);
   std::uint64_t seed = 90;
@@ -113,10 +126,16 @@ double distance(const std::vector<double>& a, const std::vector<double>& b) {
 }  // namespace
 
 TEST_CASE("pairwise passing: equal to messages one by one, values and gradients in every mode") {
-  for (const Form& form : {Form{}, Form{.states = 2, .batched = true}, Form{.states = 4, .evidence = true},
-                           Form{.states = 4, .one_group = true}, Form{.states = 5, .batched = true, .evidence = true},
-                           Form{.states = 1}, Form{.spread = 60}, Form{.states = 4, .forbidden = true}}) {
+  for (const Form& form :
+       {Form{}, Form{.states = 2, .batched = true}, Form{.states = 4, .evidence = true},
+        Form{.states = 4, .one_group = true}, Form{.states = 5, .batched = true, .evidence = true}, Form{.states = 1},
+        Form{.spread = 60}, Form{.states = 4, .forbidden = true}, Form{.weighted = true},
+        Form{.states = 4, .batched = true, .evidence = true, .weighted = true},
+        Form{.states = 2, .forbidden = true, .weighted = true}, Form{.spread = 60, .weighted = true},
+        Form{.batched = true, .temperature = .6}, Form{.forbidden = true, .weighted = true, .temperature = 1.7}}) {
     CAPTURE(form.states);
+    CAPTURE(form.weighted);
+    CAPTURE(form.temperature);
     CAPTURE(form.spread);
     for (const double damping : {0.0, 0.3}) {
       // A damped message would keep a part of what has become impossible.
@@ -134,7 +153,8 @@ TEST_CASE("pairwise passing: equal to messages one by one, values and gradients 
         const auto fused = run<double>(form, options, false), scalar = run<double>(form, options, true);
         CHECK(distance(fused.values, scalar.values) < (form.spread > 1 ? 1e-9 : 1e-12));
         CHECK(distance(fused.gradients, scalar.gradients) < (form.spread > 1 ? 1e-8 : fixed_point ? 1e-9 : 1e-11));
-        CHECK(fused.iterations == scalar.iterations);
+        // At a tolerance near that of rounding a potential that was divided takes one or two more or less.
+        CHECK(std::abs(fused.iterations - scalar.iterations) <= (form.temperature == 1 ? 0 : 3));
       }
     }
   }
@@ -154,11 +174,13 @@ TEST_CASE("pairwise passing: truncated gradients where messages have converged")
 
 TEST_CASE("pairwise passing: gradients are those of the very computation") {
   for (const auto mode : {GradientMode::unrolled, GradientMode::checkpointed})
-    for (const Form& form : {Form{.states = 4, .evidence = true}, Form{.batched = true}, Form{.spread = 20}})
+    for (const Form& form : {Form{.states = 4, .evidence = true}, Form{.batched = true}, Form{.spread = 20},
+                             Form{.batched = true, .weighted = true}, Form{.evidence = true, .temperature = .7}})
       check_gradients(
           [&](const std::vector<Var<double>>& x) {
-            const auto r = infer(graph_of(form, x),
-                                 BeliefPropagation{.iterations = 5, .tolerance = 0, .damping = .2, .gradient = mode});
+            const auto graph = graph_of(form, x);
+            const auto r = infer(
+                graph, options_of(form, graph, {.iterations = 5, .tolerance = 0, .damping = .2, .gradient = mode}));
             return sum(r.log_partition) + sum(r.variables[0] * r.variables[0]) + sum(r.factors[1] * r.factors[1]) +
                    sum(r.factors[0] * r.factors[0] * r.factors[0]);
           },
@@ -234,4 +256,16 @@ TEST_CASE("pairwise passing: gradients of potentials by edge add to what is ther
   const auto both = grad(first + last, {x[1]})[0];
   for (std::int64_t i = 0; i < x[1].size(); ++i)
     CHECK(both.data()[i] == doctest::Approx(alone.data()[i] + 2 * x[1].data()[i]).epsilon(1e-12));
+}
+
+TEST_CASE("pairwise passing: an assignment's score is that of the potentials as they were given, at any temperature") {
+  const Form form{.batched = true, .temperature = .5};
+  const auto x = potentials<double>(form);
+  const auto graph = graph_of(form, x);
+  const auto r = infer(graph, options_of(form, graph, {.iterations = 4}));
+  REQUIRE(r.assignment.has_value());
+  const auto expected = graph.score(*r.assignment);
+  CHECK(r.assignment_score.shape() == expected.shape());
+  for (std::int64_t b = 0; b < expected.size(); ++b)
+    CHECK(r.assignment_score.data()[b] == doctest::Approx(expected.data()[b]).epsilon(1e-12));
 }
