@@ -97,6 +97,23 @@ TEST_CASE("optimizer: groups have rates, decays, L1 terms and norms of their own
   CHECK_THROWS_AS(groups.add(Layer(), {.max_norm = 1, .unit_axis = 2}), ShapeError);
 }
 
+TEST_CASE("optimizer: tied weights are one parameter, changed once, in a clone as well") {
+  struct Tied {
+    Var<double> first = Var<double>::filled({2}, 1.0, true), second = first;
+    void members(Members& m) { m("first", first)("second", second); }
+  };
+  const Tied original, copy = clone(original);
+  for (const Tied* tied : {&original, &copy}) {
+    Sgd<double> sgd(*tied, {.rate = 0.1});
+    CHECK(sgd.parameters().size() == 1);
+    (sum(tied->first) + sum(2.0 * tied->second)).backward();
+    sgd.step();
+    CHECK(tied->first.value()(0) == doctest::Approx(0.7).epsilon(1e-15));
+    CHECK(tied->second.value()(1) == doctest::Approx(0.7).epsilon(1e-15));
+    if (tied == &original) CHECK(copy.first.value()(0) == 1);
+  }
+}
+
 TEST_CASE("optimizer: L1 and max-norm terms along the axis of the units") {
   Var<double> filters(Tensor<double>{{3.0, 4.0}, {0.3, 0.4}}, true);
   Sgd<double> sgd(ParameterGroups<double>().add({filters}, {.max_norm = 1, .unit_axis = 0}), {.rate = 1});
