@@ -38,7 +38,7 @@ std::vector<StepName> steps_of(const std::string& scope) {
   for (std::size_t begin = 0; begin < scope.size();) {
     const std::size_t end = std::min(scope.find('/', begin), scope.size());
     const std::size_t open = scope.rfind('[', end);
-    if (scope[end - 1] == ']' && open != std::string::npos && open > begin && open + 2 < end &&
+    if (end > begin && scope[end - 1] == ']' && open != std::string::npos && open > begin && open + 2 < end &&
         std::all_of(scope.begin() + static_cast<std::ptrdiff_t>(open) + 1,
                     scope.begin() + static_cast<std::ptrdiff_t>(end) - 1, [](char c) { return c >= '0' && c <= '9'; }))
       out.push_back({scope.substr(0, end), scope.substr(0, open)});

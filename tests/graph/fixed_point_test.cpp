@@ -92,6 +92,20 @@ TEST_CASE("fixed_point: structured states, float, states that depend on nothing"
   // A gradient for one part of the state only, and for none of it.
   CHECK(grad(sum(found.state.v * 0.0 + a), {a})[0].value()(0) == 1.0);
 
+  // A part that no other reads, and one that reads none.
+  const V b = V::filled({2}, 0.7, true);
+  for (const AdjointMethod adjoint : adjoints) {
+    const auto chain = fixed_point(
+        [a, b](const Pair& s) {
+          return Pair{0.5 * s.v + a, 2.0 * b};
+        },
+        Pair{V::zeros({2}), V::zeros({2})}, {.adjoint = adjoint});
+    CHECK(chain.state.u.value()(0) == doctest::Approx(1.1).epsilon(1e-14));
+    const Vars g = grad(sum(chain.state.u) + sum(chain.state.v), {a, b});
+    CHECK(g[0].value()(1) == doctest::Approx(1).epsilon(1e-13));
+    CHECK(g[1].value()(0) == doctest::Approx(3).epsilon(1e-13));
+  }
+
   const Var<float> c = Var<float>::filled({}, 0.5F, true);
   const auto square_root = fixed_point([c](const Var<float>& z) { return 0.5F * (z + c / z); }, Var<float>(1.0F));
   CHECK(square_root.report.converged);
@@ -135,6 +149,25 @@ TEST_CASE("fixed_point: a limit on the adjoint's iterations truncates the series
   const auto found = fixed_point(step, V(0.0), {.adjoint = AdjointMethod::neumann, .adjoint_max_iterations = 3});
   // dz/da = z (1 + a + a^2 + a^3 ...), z = 2
   CHECK(grad(found.state, {a})[0].item() == doctest::Approx(2 * 1.875).epsilon(1e-9));
+}
+
+TEST_CASE("fixed_point: an adjoint that does not converge says so, or is an error") {
+  const V w(weights, true), b(biases, true);
+  const auto step = [w, b](const V& z) { return relax(z, w, b); };
+  for (const AdjointMethod adjoint : adjoints) {
+    FixedPointOptions options{.max_iterations = 300, .adjoint = adjoint, .adjoint_max_iterations = 2};
+    const auto found = fixed_point(step, V::zeros({3}), options);
+    grad(sum(found.state), {w}, {.retain_graph = true});
+    CHECK_FALSE(found.adjoint->converged);
+    CHECK(found.adjoint->iterations == 2);
+    CHECK(found.adjoint->residuals.back() > found.adjoint->tolerance);
+    CHECK(found.adjoint->message.find("fixed_point: adjoint: did NOT converge in 2 iterations") == 0);
+    options.require_convergence = true;
+    const auto strict = fixed_point(step, V::zeros({3}), options);
+    CHECK(strict.report.converged);
+    CHECK_THROWS_AS(grad(sum(strict.state), {w}, {.retain_graph = true}), NumericalError);
+    CHECK_THROWS_AS(grad(sum(strict.state), {w}, {.create_graph = true}), NumericalError);
+  }
 }
 
 TEST_CASE("fixed_point: what does not converge can be an error; bad steps and options") {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -172,6 +173,16 @@ TEST_CASE("unroll: stops at a residual, with the number of steps, in all three w
     CHECK(run.trajectory.back().item() == s.item());
     CHECK(grad(run.state, {w})[0].item() == doctest::Approx(expected).epsilon(1e-14));
   }
+  // The last steps before it stopped, from a constant.
+  for (const std::int64_t last : {0, 1, 3}) {
+    const auto run = unroll(step, V(0.0), 1000, {.gradient = LoopGradient::truncated, .last = last, .tolerance = 1e-6});
+    CHECK(run.state.item() == s.item());
+    CHECK(run.state.requires_grad() == (last > 0));
+    if (last == 0) continue;
+    V at(0.0);
+    for (std::int64_t t = 0; t < steps; ++t) at = step(t == steps - last ? at.detach() : at);
+    CHECK(grad(run.state, {w})[0].item() == grad(at, {w})[0].item());
+  }
   const auto slow = unroll(step, V(0.0), 5, {.tolerance = 1e-6});
   CHECK(!slow.converged);
   CHECK(slow.steps == 5);
@@ -309,6 +320,12 @@ TEST_CASE("unroll: scopes of the steps; errors") {
                        "scan: the inputs are a number, which has no axis to run along", ShapeError);
   CHECK_THROWS_AS(unroll([](const V& s) { return s; }, a, -1), Error);
   CHECK_THROWS_AS(unroll([](const V& s) { return s; }, V(), 1), GraphError);
+  // What is and stays impossible has not changed.
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const auto halved =
+      unroll([](const V& s) { return 0.5 * s; }, V(Tensor<double>{-infinity, 1.0}), 50, {.tolerance = 1e-3});
+  CHECK(halved.converged);
+  CHECK(halved.steps == 10);
   // A change that is not a number is not convergence.
   const auto bad = unroll([](const V& s) { return log(s - 1.0); }, a, 2, {.tolerance = 1});
   CHECK(!bad.converged);
