@@ -41,7 +41,7 @@ struct Answer {
   BoundKind kind = BoundKind::exact;
   std::vector<std::vector<double>> marginals;
   std::vector<std::int64_t> assignment;
-  bool converged = true;
+  bool converged = true, possible = true;
 };
 
 bool ends_with(const std::string& text, const std::string& end) {
@@ -67,10 +67,12 @@ Answer solve_exactly(const DiscreteModel& model, const Evidence& evidence, const
     const auto best = tree.maximum(tables, TableScale::linear, states);
     answer.log_partition = best.log_value;
     answer.assignment = best.assignment;
+    answer.possible = best.possible;
     return answer;
   }
   const auto sums = tree.sums(tables, TableScale::linear, states, settings.task == "MAR", false);
   answer.log_partition = sums.log_partition;
+  answer.possible = sums.possible;
   auto from = sums.variables.begin();
   for (std::size_t v = 0; v < model.cardinalities.size() && sums.possible && settings.task == "MAR"; ++v) {
     answer.marginals.emplace_back(from, from + model.cardinalities[v]);
@@ -147,7 +149,8 @@ Answer solve_approximately(const DiscreteModel& model, const Evidence& evidence,
   if (settings.task == "MAP" && result.assignment) refine_assignment(built.graph, result);
   Answer answer;
   answer.log_partition = result.log_partition.item();
-  answer.kind = result.kind;
+  answer.possible = result.possible;
+  answer.kind = result.possible ? result.kind : BoundKind::exact;
   answer.converged = result.converged;
   // The graph's variables are grouped by cardinality: back to the order of the file.
   std::vector<std::vector<double>> by_number;
@@ -176,13 +179,15 @@ Answer solve_approximately(const DiscreteModel& model, const Evidence& evidence,
 }
 
 void print(const Answer& answer, const DiscreteModel& model, const Settings& settings) {
-  const bool impossible = std::isinf(answer.log_partition) && answer.kind == BoundKind::exact;
-  if (impossible) std::cerr << "the evidence has probability zero\n";
+  if (!answer.possible)
+    std::cerr << "the evidence has probability zero\n";
+  else if (std::isinf(answer.log_partition))
+    std::cerr << "no possible assignment was found\n";
   if (settings.task == "PR") {
     std::cout << format_uai_pr(answer.log_partition);
     return;
   }
-  if (impossible) throw Error("uai: evidence of probability zero has no " + settings.task);
+  if (!answer.possible) throw Error("uai: evidence of probability zero has no " + settings.task);
   if (settings.task == "MAR") {
     std::cout << format_uai_mar(answer.marginals);
     return;

@@ -10,8 +10,8 @@ namespace {
 constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
 // Entries of a factor beyond which it waits for more of its variables to be set.
 constexpr std::int64_t most_entries = 4096;
-// Entries looked at in all: some tenths of a second.
-constexpr std::int64_t most_work = 50000000;
+// Entries looked at in all: some tenths of a second; and how many cost as much as to begin with a factor.
+constexpr std::int64_t most_work = 50000000, revision = 10;
 constexpr std::size_t most_scanned_variables = 20000;
 constexpr int most_climbs = 100;
 
@@ -74,30 +74,37 @@ template <class T>
 bool AssignmentSearch<T>::revise(std::int32_t number) {
   const Factor& factor = factors_[static_cast<std::size_t>(number)];
   const auto arity = static_cast<std::size_t>(factor.group->arity());
-  std::vector<std::vector<std::int64_t>> choices(arity);
+  // The states left of each variable of the factor, one variable after the other.
+  choices_.clear();
+  begin_.assign(1, 0);
   std::int64_t entries = 1;
   for (std::size_t i = 0; i < arity; ++i) {
     const auto v = static_cast<std::size_t>(factor.scope[i]);
     entries *= count_[v];
     if (entries > most_entries) return true;
     for (std::size_t s = first_[v]; s < first_[v + 1]; ++s)
-      if (left_[s] != 0) choices[i].push_back(static_cast<std::int64_t>(s - first_[v]));
+      if (left_[s] != 0) choices_.push_back(static_cast<std::int64_t>(s - first_[v]));
+    begin_.push_back(choices_.size());
   }
-  work_ += entries;
-  std::vector<std::vector<char>> supported(arity);
-  for (std::size_t i = 0; i < arity; ++i) supported[i].assign(choices[i].size(), 0);
-  std::vector<std::size_t> at(arity, 0);
-  std::vector<std::int64_t> states(arity);
-  for (std::int64_t e = 0; e < entries; ++e) {
-    for (std::size_t i = 0; i < arity; ++i) states[i] = choices[i][at[i]];
-    if (potential(factor, states.data()) != minus_infinity)
-      for (std::size_t i = 0; i < arity; ++i) supported[i][at[i]] = 1;
-    for (std::size_t i = arity; i-- > 0 && ++at[i] == choices[i].size();) at[i] = 0;
+  work_ += revision + static_cast<std::int64_t>(choices_.size());
+  supported_.assign(choices_.size(), 0);
+  at_.assign(begin_.begin(), begin_.end() - 1);
+  states_.resize(arity);
+  std::size_t missing = choices_.size();
+  for (std::int64_t e = 0; e < entries && missing > 0; ++e) {
+    ++work_;
+    for (std::size_t i = 0; i < arity; ++i) states_[i] = choices_[at_[i]];
+    if (potential(factor, states_.data()) != minus_infinity)
+      for (std::size_t i = 0; i < arity; ++i) {
+        missing -= supported_[at_[i]] == 0 ? 1 : 0;
+        supported_[at_[i]] = 1;
+      }
+    for (std::size_t i = arity; i-- > 0 && ++at_[i] == begin_[i + 1];) at_[i] = begin_[i];
   }
-  for (std::size_t i = 0; i < arity; ++i) {
+  for (std::size_t i = 0; i < arity && missing > 0; ++i) {
     const auto v = static_cast<std::size_t>(factor.scope[i]);
-    for (std::size_t c = 0; c < choices[i].size(); ++c)
-      if (supported[i][c] == 0 && !remove(first_[v] + static_cast<std::size_t>(choices[i][c]), v)) return false;
+    for (std::size_t c = begin_[i]; c < begin_[i + 1]; ++c)
+      if (supported_[c] == 0 && !remove(first_[v] + static_cast<std::size_t>(choices_[c]), v)) return false;
   }
   return true;
 }
@@ -174,7 +181,8 @@ typename AssignmentSearch<T>::Outcome AssignmentSearch<T>::search(std::int64_t m
 }
 
 template <class T>
-bool AssignmentSearch<T>::find(const std::vector<double>& beliefs, std::vector<std::int64_t>& states) {
+typename AssignmentSearch<T>::Outcome AssignmentSearch<T>::find(const std::vector<double>& beliefs,
+                                                                std::vector<std::int64_t>& states) {
   beliefs_ = beliefs;
   const std::size_t n = around_.size();
   left_.assign(owner_.size(), 1);
@@ -198,7 +206,7 @@ bool AssignmentSearch<T>::find(const std::vector<double>& beliefs, std::vector<s
   for (std::size_t v = 0; v < n; ++v)
     for (std::size_t s = first_[v]; evidence_[v] >= 0 && s < first_[v + 1]; ++s)
       if (s != first_[v] + static_cast<std::size_t>(evidence_[v])) remove(s, v);
-  if (!propagate()) return false;
+  if (!propagate()) return Outcome::none;
   const std::size_t root = trail_.size();
   Outcome outcome = search(50, false);
   for (std::int64_t most = 100; outcome == Outcome::unknown && n <= most_scanned_variables && work_ <= most_work;
@@ -206,13 +214,13 @@ bool AssignmentSearch<T>::find(const std::vector<double>& beliefs, std::vector<s
     undo(root);
     outcome = search(most, true);
   }
-  if (outcome != Outcome::found) return false;
+  if (outcome != Outcome::found) return outcome;
   states.resize(n);
   for (std::size_t v = 0; v < n; ++v)
     for (std::size_t s = first_[v]; s < first_[v + 1]; ++s)
       if (left_[s] != 0) states[v] = static_cast<std::int64_t>(s - first_[v]);
   climb(states);
-  return true;
+  return outcome;
 }
 
 template <class T>

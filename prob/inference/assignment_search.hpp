@@ -19,8 +19,13 @@ class AssignmentSearch {
   AssignmentSearch(const GraphStructure& graph, std::vector<const T*> potentials,
                    const std::vector<PotentialLayout>& layouts);
 
-  /// beliefs: of all states. @return whether `states` was set
-  bool find(const std::vector<double>& beliefs, std::vector<std::int64_t>& states);
+  enum class Outcome {
+    found,
+    none,    ///< there is no possible assignment
+    unknown  ///< the search was given up
+  };
+  /// beliefs: of all states. Sets `states` where it finds one.
+  Outcome find(const std::vector<double>& beliefs, std::vector<std::int64_t>& states);
   /// Moves each variable without evidence to its best state in turn while the score rises.
   void climb(std::vector<std::int64_t>& states) const;
 
@@ -38,7 +43,6 @@ class AssignmentSearch {
   bool set(std::size_t variable, std::int64_t state);
   void undo(std::size_t mark);
   std::size_t next(bool by_trouble) const;
-  enum class Outcome { found, none, unknown };
   Outcome search(std::int64_t most_dead_ends, bool by_trouble);
 
   std::vector<Factor> factors_;
@@ -55,6 +59,10 @@ class AssignmentSearch {
   std::vector<double> beliefs_;
   std::vector<std::int64_t> evidence_;  // state or -1
   std::int64_t work_ = 0;
+  // Scratch of revise().
+  std::vector<std::int64_t> choices_, states_;
+  std::vector<std::size_t> begin_, at_;
+  std::vector<char> supported_;
 };
 
 extern template class AssignmentSearch<float>;

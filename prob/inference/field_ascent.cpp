@@ -10,7 +10,11 @@
 namespace tapestry::detail {
 namespace {
 
-constexpr std::int64_t search_steps = 1000000;
+/// Draws in the search for a start that factors allow.
+std::int64_t search_steps(std::size_t factors) {
+  return std::min<std::int64_t>(1000000, 20000 + 2000 * static_cast<std::int64_t>(factors));
+}
+
 constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
 
 struct Sweeps {
@@ -89,7 +93,7 @@ PlainResult field_ascent(const DenseTables& tables, const GraphStructure& graph,
   Sweeps sweeps = ascend(*field, options, trace);
   if (field->bound() == minus_infinity) {
     GibbsSampler sampler(cardinalities, tables.scopes(), tables.tables(), graph.evidence, options.seed);
-    if (sampler.find_possible(search_steps)) {
+    if (sampler.find_possible(search_steps(tables.scopes().size()))) {
       sampler.climb();
       start = sampler.state();
       field->start(&start);

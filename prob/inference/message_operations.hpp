@@ -84,7 +84,11 @@ bool differentiable(const FactorGraph<T>& graph);
 /// A result from such outputs.
 template <class T>
 InferenceResult<T> result_of(const FactorGraph<T>& graph, std::vector<Var<T>> outputs);
-/// states: [batch * variables]. Where factors forbid them, others are looked for: see AssignmentSearch.
+/// Batch elements that no assignment agrees with get a log-partition of -inf and marginals of zero, without gradient.
+template <class T>
+void rule_out(InferenceResult<T>& result, const std::vector<bool>& impossible);
+/// states: [batch * variables]. Where factors forbid them, others are looked for: see AssignmentSearch. Where there are
+/// none the batch element is ruled out.
 template <class T>
 void set_assignment(const FactorGraph<T>& graph, InferenceResult<T>& result, const std::vector<std::int64_t>& states,
                     std::int64_t variables);

@@ -232,7 +232,11 @@ class PairwiseMeanField final : public Operation<T>, public SavedOperation {
     if (!setting_.keep) fail<GraphError>(name(), "was made without gradients");
     for (std::int64_t b = 0; b < rows_; ++b) {
       FieldRun<T>& run = *runs_[static_cast<std::size_t>(b)];
-      if (c.output(0)[b] == -std::numeric_limits<T>::infinity()) continue;
+      if (c.output(0)[b] == -std::numeric_limits<T>::infinity()) {
+        for (std::size_t g = 0; g < potentials.data.size(); ++g)
+          if (c.wants(static_cast<int>(g))) c.add_to(static_cast<int>(g));
+        continue;
+      }
       run.potentials().load(plan(), potentials.data, potentials.layouts, b);
       const bool constant = options().gradient == GradientMode::likelihood;
       const auto size = static_cast<std::int64_t>(run.size());

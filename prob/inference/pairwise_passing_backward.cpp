@@ -16,7 +16,11 @@ void PairwisePassing<T>::backward(Backward<T>& c) {
   if (!setting_.keep) fail<GraphError>(name(), "was made without gradients");
   for (std::int64_t b = 0; b < layout_.batches(); ++b) {
     Run& run = runs_[static_cast<std::size_t>(b)];
-    if (c.output(0)[b] == -std::numeric_limits<T>::infinity()) continue;
+    if (c.output(0)[b] == -std::numeric_limits<T>::infinity()) {
+      for (std::size_t g = 0; g < potentials.data.size(); ++g)
+        if (c.wants(static_cast<int>(g))) c.add_to(static_cast<int>(g));
+      continue;
+    }
     run.potentials.refer(plan(), potentials.data, potentials.layouts, b);
     auto g = read_backward(run, b, c);
     pass_back(run, g);

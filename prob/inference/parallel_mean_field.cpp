@@ -224,6 +224,11 @@ InferenceResult<T> parallel_mean_field(const FactorGraph<T>& graph, const MeanFi
           best.push_back(std::max_element(p, p + group.cardinality) - p);
         }
     set_assignment(graph, result, best, graph.variables());
+  } else if (!capturing()) {
+    std::vector<bool> impossible;
+    for (std::int64_t b = 0; b < parts.rows(); ++b)
+      impossible.push_back(result.log_partition.data()[b] == -std::numeric_limits<T>::infinity());
+    rule_out(result, impossible);
   }
   judge(result.trace, result.converged);
   check_bound(graph, result, "mean_field");

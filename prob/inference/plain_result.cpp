@@ -78,13 +78,15 @@ class PlainInference final : public Operation<T> {
     std::vector<double> change, entries;
     for (std::int64_t b = 0; b < layout_.batches(); ++b) {
       const auto& run = runs_[static_cast<std::size_t>(b)];
-      const double partition = c.has_gradient(0) ? static_cast<double>(c.gradient(0)[b]) : 0;
+      // Around -inf there is no change.
+      const bool found = c.output(0)[b] != -std::numeric_limits<T>::infinity();
+      const double partition = found && c.has_gradient(0) ? static_cast<double>(c.gradient(0)[b]) : 0;
       PlainGradients given;
       // The bound's derivative by the marginals is zero where these stay.
       given.partition = run.converged ? 0 : partition;
       bool through = given.partition != 0;
       for (int output = 1; output < outputs(); ++output) through = through || c.has_gradient(output);
-      through = through && run.backward && c.output(0)[b] != -std::numeric_limits<T>::infinity();
+      through = through && run.backward && found;
       if (through) {
         tables.load(potentials.data, potentials.layouts, b);
         gather(c, tables, potentials, b, given);
@@ -180,7 +182,7 @@ InferenceResult<T> infer_plainly(const FactorGraph<T>& graph, std::string name, 
        gradient != PlainGradient::all && i < outputs.size(); ++i)
     outputs[i] = outputs[i].detach();
   InferenceResult<T> result = result_of(graph, std::move(outputs));
-  result.possible = true;  // a bound or an estimate of -inf proves nothing
+  result.possible = true;  // a bound or an estimate of -inf proves nothing; the search for an assignment may
   result.kind = kind;
   result.trace = std::move(report->trace);
   result.converged = report->converged;

@@ -71,6 +71,9 @@ std::string describe(const InferenceResult<T>& result) {
   if (!result.possible) return "no assignment agrees with evidence and factors: log-partition -inf";
   out << name_of(result.kind) << ' ' << result.log_partition.data()[0];
   if (result.log_partition.size() > 1) out << " (first of " << result.log_partition.size() << ")";
+  const T* const z = result.log_partition.data();
+  if (std::count(z, z + result.log_partition.size(), -std::numeric_limits<T>::infinity()) > 0)
+    out << "; no assignment that evidence and factors allow was found";
   const auto& trace = result.trace;
   if (!result.standard_errors.empty()) {
     double error = 0, effective = std::numeric_limits<double>::infinity();

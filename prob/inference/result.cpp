@@ -3,6 +3,7 @@
 
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/observer.hpp>
+#include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/prob/inference/assignment.hpp>
 #include <tapestry/prob/inference/assignment_search.hpp>
@@ -66,9 +67,11 @@ AssignmentSearch<T> search_of(const FactorGraph<T>& graph, std::int64_t b) {
 }
 
 /// Puts possible states where the most probable ones of each variable go together with no factor's entries.
+/// @return the batch elements that have none
 template <class T>
-void mend_assignment(const FactorGraph<T>& graph, const InferenceResult<T>& result, IndexTensor& best) {
+std::vector<bool> mend_assignment(const FactorGraph<T>& graph, const InferenceResult<T>& result, IndexTensor& best) {
   const auto& structure = *graph.structure();
+  std::vector<bool> impossible(static_cast<std::size_t>(result.assignment_score.size()));
   std::vector<double> beliefs(static_cast<std::size_t>(structure.states()));
   std::vector<std::int64_t> found;
   for (std::int64_t b = 0; b < result.assignment_score.size(); ++b) {
@@ -78,12 +81,31 @@ void mend_assignment(const FactorGraph<T>& graph, const InferenceResult<T>& resu
       const std::int64_t n = group.size() * group.cardinality;
       std::copy_n(result.variables[v].data() + b * n, n, beliefs.begin() + group.first_state);
     }
-    if (search_of(graph, b).find(beliefs, found))
+    const auto outcome = search_of(graph, b).find(beliefs, found);
+    if (outcome == AssignmentSearch<T>::Outcome::found)
       std::copy(found.begin(), found.end(), best.data() + b * structure.size());
+    impossible[static_cast<std::size_t>(b)] = outcome == AssignmentSearch<T>::Outcome::none;
   }
+  return impossible;
 }
 
 }  // namespace
+
+template <class T>
+void rule_out(InferenceResult<T>& result, const std::vector<bool>& impossible) {
+  if (std::find(impossible.begin(), impossible.end(), true) == impossible.end()) return;
+  result.possible = false;
+  const auto replace = [&](Var<T>& x, T value) {
+    Shape shape = Shape::filled(x.rank());
+    if (!shape.empty()) shape[0] = static_cast<std::int64_t>(impossible.size());
+    IndexTensor out = empty_tensor<std::int64_t>(shape);
+    std::copy(impossible.begin(), impossible.end(), out.data());
+    x = where(Indices(std::move(out)), Var<T>(value), x);
+  };
+  replace(result.log_partition, -std::numeric_limits<T>::infinity());
+  for (auto* groups : {&result.variables, &result.factors})
+    for (auto& x : *groups) replace(x, T(0));
+}
 
 template <class T>
 void set_assignment(const FactorGraph<T>& graph, InferenceResult<T>& result, const std::vector<std::int64_t>& states,
@@ -95,7 +117,7 @@ void set_assignment(const FactorGraph<T>& graph, InferenceResult<T>& result, con
   constexpr T impossible = -std::numeric_limits<T>::infinity();
   if (std::find(result.assignment_score.data(), result.assignment_score.data() + result.assignment_score.size(),
                 impossible) != result.assignment_score.data() + result.assignment_score.size()) {
-    mend_assignment(graph, result, best);
+    rule_out(result, mend_assignment(graph, result, best));
     result.assignment_score = graph.score(best);
   }
   result.assignment = std::move(best);
@@ -132,7 +154,8 @@ namespace detail {
   template bool differentiable(const FactorGraph<T>&);                                                       \
   template InferenceResult<T> result_of(const FactorGraph<T>&, std::vector<Var<T>>);                         \
   template void set_assignment(const FactorGraph<T>&, InferenceResult<T>&, const std::vector<std::int64_t>&, \
-                               std::int64_t);
+                               std::int64_t);                                                                \
+  template void rule_out(InferenceResult<T>&, const std::vector<bool>&);
 TAPESTRY_INSTANTIATE(float)
 TAPESTRY_INSTANTIATE(double)
 #undef TAPESTRY_INSTANTIATE

@@ -27,7 +27,7 @@ struct InferenceTrace {
 /// The result of any inference method. Everything on the tape is differentiable with respect to the graph's potentials.
 template <class T>
 struct InferenceResult {
-  /// Marginals of each variable group: [shape..., K], or [batch, shape..., K]. Empty where evidence is impossible.
+  /// Marginals of each variable group: [shape..., K], or [batch, shape..., K]. All zero where `possible` is not.
   std::vector<Var<T>> variables;
   /// Marginals of each factor group, in the shape of its table: [factors, table], or [batch, factors, table]; for kinds
   /// other than tables the probability of each potential's applying. Empty where the method has none.
@@ -48,7 +48,10 @@ struct InferenceResult {
   /// With GradientMode::implicit: how the equation for the gradient was solved in the last backward pass (see
   /// graph/fixed_point.hpp); null otherwise.
   std::shared_ptr<const FixedPointReport> adjoint;
-  /// Whether some assignment agrees with evidence and factors (in all of the batch). If not, log_partition is -inf.
+  /// Whether some assignment agrees with evidence and factors (in all of the batch). Where none does, log_partition is
+  /// -inf and has no gradient, and marginals are zero. Approximate methods look for one where their own assignment is
+  /// forbidden; if neither that nor its absence is found in bounded time this stays true: a lower bound of -inf, also
+  /// without gradient, then stands beside marginals of what factors forbid in part.
   bool possible = true;
 };
 

@@ -1,5 +1,6 @@
 #include <tapestry/prob/io/text_reader.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -81,7 +82,18 @@ std::string excerpt(std::string_view word) {
 }
 
 bool TextReader::at_end() {
-  while (position_ < text_.size() && is_space(text_[position_])) line_ += text_[position_++] == '\n';
+  bool fresh = position_ == 0;  // whether a line begins
+  for (; position_ < text_.size(); ++position_) {
+    const char c = text_[position_];
+    if (c == 'c' && fresh) {
+      position_ = std::min(text_.find('\n', position_), text_.size());
+      if (position_ == text_.size()) break;
+    } else if (!is_space(c)) {
+      break;
+    }
+    fresh = fresh || text_[position_] == '\n';
+    line_ += text_[position_] == '\n';
+  }
   return position_ == text_.size();
 }
 

@@ -17,15 +17,16 @@ void write_text(std::string_view operation, const std::string& path, std::string
 /// The shortest text that reads back as the same double.
 void append_number(std::string& out, double value);
 
-/// Walks over a text of numbers between white space, knowing the line for errors.
+/// Walks over a text of numbers between white space, knowing the line for errors. Lines that begin with the letter c
+/// are comments.
 class TextReader {
  public:
   TextReader(std::string_view operation, std::string_view file, std::string_view text)
       : operation_(operation), file_(file), text_(text) {}
 
-  /// Whether only white space is left; moves behind it.
+  /// Whether only white space and comments are left; moves behind them.
   bool at_end();
-  /// The next run of other than white space, empty at the end.
+  /// The next run of other than white space outside comments, empty at the end.
   std::string_view word();
   /// @throws IoError unless the next word is an integer in [low, high]; `what` names it.
   std::int64_t integer(std::string_view what, std::int64_t low, std::int64_t high);

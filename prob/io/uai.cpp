@@ -80,6 +80,7 @@ std::vector<Evidence> parse_uai_evidence(std::string_view text, const std::vecto
   TextReader in("read_uai_evidence", file, text);
   std::int64_t words = 0;
   while (!in.word().empty()) ++words;
+  if (words == 0) return {Evidence()};
 
   in = TextReader("read_uai_evidence", file, text);
   const std::int64_t first = in.count("the number of observations");

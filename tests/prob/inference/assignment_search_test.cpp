@@ -21,6 +21,8 @@ using testing_models::index_tensor;
 
 namespace {
 
+using Outcome = detail::AssignmentSearch<double>::Outcome;
+
 constexpr double forbidden = -std::numeric_limits<double>::infinity();
 
 Var<double> differ(std::int64_t states) {
@@ -120,17 +122,17 @@ TEST_CASE("assignments: dead ends are left again, and what is impossible is said
             a != b && std::abs(a - b) != std::abs(pairs.data()[2 * e] - pairs.data()[2 * e + 1]) ? 0 : forbidden;
   queens.add_factors("apart", pairs, Var<double>(std::move(tables)));
   std::vector<std::int64_t> states;
-  CHECK(search(queens, states));
+  CHECK(search(queens, states) == Outcome::found);
   CHECK(testing_models::plain_score(queens, states) == 0);
   // Five in a ring of two colours, four each with each in three: none.
   FactorGraph<double> ring;
   ring.add_variables("v", {5}, 2);
   ring.add_factors("differ", index_tensor({5, 2}, {0, 1, 1, 2, 2, 3, 3, 4, 4, 0}), differ(2));
-  CHECK_FALSE(search(ring, states));
+  CHECK(search(ring, states) == Outcome::none);
   FactorGraph<double> four;
   const auto v = four.add_variables("v", {4}, 3);
   four.add_factors("differ", complete_edges(four.ids(v)), differ(3));
-  CHECK_FALSE(search(four, states));
+  CHECK(search(four, states) == Outcome::none);
 }
 
 TEST_CASE("assignments: factors of other kinds, evidence, and a climb to what is better") {
@@ -149,7 +151,8 @@ TEST_CASE("assignments: factors of other kinds, evidence, and a climb to what is
     potentials.push_back(graph.all_potentials()[g].data());
     layouts.push_back(PotentialLayout::of(graph.factor_groups()[g], graph.all_potentials()[g].shape()));
   }
-  REQUIRE(detail::AssignmentSearch<double>(*graph.structure(), potentials, layouts).find(beliefs, states));
+  REQUIRE(detail::AssignmentSearch<double>(*graph.structure(), potentials, layouts).find(beliefs, states) ==
+          Outcome::found);
   CHECK(states[4] == 1);
   CHECK(std::isfinite(testing_models::plain_score(graph, states)));
   // The best of two that agree is one flip away from the one that is found first.
@@ -160,7 +163,7 @@ TEST_CASE("assignments: factors of other kinds, evidence, and a climb to what is
   const std::vector<double> wrong = {.1, .5, .4, .1, .5, .4};
   REQUIRE(detail::AssignmentSearch<double>(*hill.structure(), {hill.all_potentials()[0].data()},
                                            {PotentialLayout::of(hill.factor_groups()[0], Shape{3, 3})})
-              .find(wrong, states));
+              .find(wrong, states) == Outcome::found);
   CHECK(testing_models::plain_score(hill, states) == 3);
 }
 

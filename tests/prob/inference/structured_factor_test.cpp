@@ -164,7 +164,8 @@ TEST_CASE("structured factors in graphs: every method, with evidence, soft evide
   const InferenceMethod exact[] = {
       JunctionTree{}, BeliefPropagation{},
       BeliefPropagation{.schedule = Schedule::residual, .gradient = GradientMode::implicit},
-      TreeReweighted{.tolerance = 1e-12, .damping = 0, .weights = {1, 1, 1, 1}}, GeneralizedMeanField{.clusters = std::vector<std::int64_t>(7, 0)}};
+      TreeReweighted{.tolerance = 1e-12, .damping = 0, .weights = {1, 1, 1, 1}},
+      GeneralizedMeanField{.clusters = std::vector<std::int64_t>(7, 0)}};
   const InferenceMethod bounds[] = {MeanField{}, StructuredMeanField{}, GeneralizedMeanField{.cluster_size = 3}};
   for (const FactorKind kind : kinds)
     for (const bool zeros : {false, true}) {

@@ -101,8 +101,24 @@ TEST_CASE("evidence is read in both forms") {
   CHECK(evidence_refusal("1 3 0") == "read_uai_evidence: e:1: an observed variable is 3, outside 0..2");
   CHECK(evidence_refusal("2 0 1 0 0").find("observed in states 1 and 0") != std::string::npos);
   CHECK(evidence_refusal("1000000000000 0 1").find("can hold") != std::string::npos);
-  CHECK(evidence_refusal("").find("the file ends") != std::string::npos);
+  CHECK(evidence_refusal("1 1 ").find("the file ends") != std::string::npos);
   CHECK(evidence_refusal("1 1 0 1 5").find("text after the evidence") != std::string::npos);
+}
+
+TEST_CASE("lines that begin with c are comments, and count as lines") {
+  CHECK(parse_uai("c an example\nMARKOV\nc 3\n  c 4\r\n1\n2\n1\n1 0\ncomment\n\n2\n .5 \nc\n1\nc").tables ==
+        std::vector<std::vector<double>>{{.5, 1}});
+  CHECK(refusal("c\nMARKOV\nc\n1\n2\n1\n1 0\n2\nc 1\n1 c 2") ==
+        "read_uai: model.uai:10: a table's entry should be a finite number, not 'c'");
+  CHECK(refusal("c MARKOV").find("model.uai:1: a model starts with") != std::string::npos);
+  const std::vector<std::int64_t> cardinalities = {2, 3, 2};
+  const std::vector<Evidence> none = {{}}, one = {{{1, 2}}};
+  CHECK(parse_uai_evidence("", cardinalities) == none);
+  CHECK(parse_uai_evidence(" \n\n", cardinalities) == none);
+  CHECK(parse_uai_evidence("c nothing was seen\n", cardinalities) == none);
+  CHECK(parse_uai_evidence("c 2 0 1\n1\nc 0 1\n1 2\nc", cardinalities) == one);
+  CHECK(parse_uai_evidence("c\n1\n1 1 2\n", cardinalities) == one);
+  CHECK(evidence_refusal("1 1 c\n2").find("e:1: an observed variable should be an integer, not 'c'") != std::string::npos);
 }
 
 TEST_CASE("UAI files survive writing and reading") {
