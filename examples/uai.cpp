@@ -97,22 +97,10 @@ double cost_of_iteration(const DiscreteModel& model, const std::string& method) 
   return 25 * entries + 250 * states + 50 * own;
 }
 
-/// Bytes for the tables of a cluster of generalized mean field: few enough to pass them in every iteration, enough for
-/// each variable by itself with its part of each factor.
-double cluster_memory(const DiscreteModel& model, double limit) {
-  constexpr double usual = 4e6, numbers = 8;  // numbers besides factors' that a state may need
-  std::vector<double> factors(model.cardinalities.size(), 0);
-  for (const auto& scope : model.scopes)
-    for (const std::int64_t v : scope) ++factors[static_cast<std::size_t>(v)];
-  double least = 0;
-  for (std::size_t v = 0; v < factors.size(); ++v)
-    least = std::max(least, 8 * static_cast<double>(model.cardinalities[v] + 1) * (2 * factors[v] + numbers));
-  return std::max(least, std::min(limit, usual));
-}
-
 InferenceResult<double> approximate(const FactorGraph<double>& graph, const DiscreteModel& model,
                                     const Settings& settings) {
-  constexpr double nanoseconds = 2.5e9;  // large models make fewer iterations
+  constexpr double nanoseconds = 2.5e9;   // large models make fewer iterations
+  constexpr double cluster_memory = 4e6;  // few enough bytes to pass the tables in every iteration
   const NoGradients none;
   const auto& method = settings.method;
   const auto iterations = [&](double usual) {
@@ -133,7 +121,7 @@ InferenceResult<double> approximate(const FactorGraph<double>& graph, const Disc
     return infer(graph, StructuredMeanField{.iterations = iterations(500), .seed = settings.seed});
   if (method == "gmf")
     return infer(graph, GeneralizedMeanField{.iterations = iterations(500),
-                                             .memory_limit = cluster_memory(model, settings.memory),
+                                             .memory_limit = std::min(settings.memory, cluster_memory),
                                              .seed = settings.seed});
   const std::int64_t sweeps = iterations(5000);
   return infer(graph, Gibbs{.iterations = sweeps, .burn_in = (sweeps + 9) / 10, .seed = settings.seed});

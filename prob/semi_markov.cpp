@@ -43,14 +43,25 @@ Extents check(const char* name, const SemiMarkovPotentials<T>& p) {
   return check(name, p.segments.shape(), p.transitions.shape(), p.lengths);
 }
 
+/// The segments, with zeros for those that pass a length.
+template <class T>
+Var<T> within(const Extents& e, const std::optional<Indices>& lengths, const Var<T>& segments) {
+  if (!lengths) return segments;
+  IndexTensor inside = empty_tensor<std::int64_t>({e.batch, e.steps, e.durations, 1});
+  for (std::int64_t i = 0; i < e.batch * e.steps * e.durations; ++i)
+    inside.data()[i] = i / e.durations % e.steps + i % e.durations < (*lengths)[i / (e.durations * e.steps)] ? 1 : 0;
+  return where(Indices(std::move(inside)), segments, Var<T>(T(0)));
+}
+
 /// The same recursion in operations, on segments and transitions.
 template <class T>
 Var<T> composed_log_partition(const Extents& e, const std::optional<Indices>& lengths, const std::vector<Var<T>>& x) {
+  const Var<T> segments = within(e, lengths, x[0]);
   std::vector<Var<T>> begun{Var<T>::zeros({e.batch, e.states})}, sums;
   for (std::int64_t t = 1; t <= e.steps; ++t) {
     std::vector<Var<T>> terms;
     for (std::int64_t d = 0; d < std::min(e.durations, t); ++d)
-      terms.push_back(begun[static_cast<std::size_t>(t - d - 1)] + select(select(x[0], 1, t - d - 1), 1, d));
+      terms.push_back(begun[static_cast<std::size_t>(t - d - 1)] + select(select(segments, 1, t - d - 1), 1, d));
     const Var<T> ended = logsumexp(stack(terms, 0), {0});
     sums.push_back(logsumexp(ended, {1}));
     begun.push_back(logsumexp(reshape(ended, Shape{e.batch, e.states, 1}) + x[1], {1}));

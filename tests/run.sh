@@ -7,6 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source .cmake/packages.sh
+optional+=(clang-14 libclang-rt-14-dev)  # libFuzzer, for the readers of files
 
 preset=release folder=build selection=() benchmarks=false
 for option in "$@"; do

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include <tapestry/autodiff/error.hpp>
@@ -54,6 +55,9 @@ ClusterMeanField::ClusterMeanField(const std::vector<std::int64_t>& cardinalitie
       }
       part.probabilities.resize(size);
     }
+    for (std::size_t e = 0; e < factor.size; ++e)
+      if (!(factor.table[e] < std::numeric_limits<double>::infinity()))
+        fail<NumericalError>("mean_field", "entry ", e, " of factor ", f, " is ", factor.table[e]);
     factors_.push_back(std::move(factor));
   }
   std::vector<std::vector<std::int64_t>> observed(clusters_.size());
@@ -64,6 +68,7 @@ ClusterMeanField::ClusterMeanField(const std::vector<std::int64_t>& cardinalitie
   }
   for (std::size_t c = 0; c < clusters_.size(); ++c) {
     auto& own = clusters_[c];
+    if (own.variables.size() == 1) continue;
     std::vector<std::int64_t> states;
     for (const std::int64_t v : own.variables) states.push_back(cardinalities[static_cast<std::size_t>(v)]);
     own.tree.emplace(std::move(states), std::move(local_scopes[c]), observed[c], options);
@@ -73,7 +78,18 @@ ClusterMeanField::ClusterMeanField(const std::vector<std::int64_t>& cardinalitie
 
 void ClusterMeanField::expect(const Factor& factor, std::size_t except, double* out) const {
   std::fill(out, out + factor.parts[except].probabilities.size(), 0.0);
-  for_each(factor, [&](std::size_t entry, const std::vector<std::size_t>& place) {
+  if (factor.cardinalities.size() == 2) {
+    const auto rows = static_cast<std::size_t>(factor.cardinalities[0]),
+               columns = static_cast<std::size_t>(factor.cardinalities[1]);
+    const double* weights = factor.parts[1 - except].probabilities.data();
+    for (std::size_t r = 0; r < rows; ++r)
+      for (std::size_t c = 0; c < columns; ++c) {
+        const double weight = weights[except == 0 ? c : r];
+        if (weight > 0) out[except == 0 ? r : c] += weight * factor.table[r * columns + c];
+      }
+    return;
+  }
+  for_each(factor, [&](std::size_t entry, const auto& place) {
     double weight = 1;
     for (std::size_t p = 0; p < place.size(); ++p)
       if (p != except) weight *= factor.parts[p].probabilities[place[p]];
@@ -108,11 +124,12 @@ void ClusterMeanField::start(const std::vector<std::int64_t>* assignment) {
 
 std::vector<const double*> ClusterMeanField::expect_all(const Cluster& own,
                                                         std::vector<std::vector<double>>& scratch) const {
-  scratch.clear();
+  if (scratch.size() < own.factors.size()) scratch.resize(own.factors.size());
   std::vector<const double*> out;
+  out.reserve(own.factors.size());
   for (const auto& [f, p] : own.factors) {
     const auto& factor = factors_[static_cast<std::size_t>(f)];
-    auto& table = scratch.emplace_back();
+    auto& table = scratch[out.size()];
     if (factor.parts.size() > 1) {
       table.resize(factor.parts[static_cast<std::size_t>(p)].probabilities.size());
       expect(factor, static_cast<std::size_t>(p), table.data());
@@ -122,13 +139,38 @@ std::vector<const double*> ClusterMeanField::expect_all(const Cluster& own,
   return out;
 }
 
+void ClusterMeanField::solve(const Cluster& own, const std::vector<const double*>& tables, ExactSums& out) const {
+  if (own.variables.size() != 1) {
+    out = own.tree->sums(tables, TableScale::logarithm, own.states, true, true);
+    return;
+  }
+  // Of one variable: what all its factors say.
+  constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
+  const auto states = static_cast<std::size_t>(cardinalities_[static_cast<std::size_t>(own.variables[0])]);
+  auto& p = out.variables;
+  p.assign(states, own.states.empty() ? 0 : minus_infinity);
+  if (!own.states.empty()) p[static_cast<std::size_t>(own.states[0])] = 0;
+  for (const double* table : tables)
+    for (std::size_t s = 0; s < states; ++s) p[s] += table[s];
+  const double largest = *std::max_element(p.begin(), p.end());
+  out.possible = largest != minus_infinity;
+  if (!out.possible) return;
+  double total = 0;
+  for (double& x : p) total += x = std::exp(x - largest);
+  for (double& x : p) x /= total;
+  out.log_partition = largest + std::log(total);
+  out.factors.clear();
+  for (std::size_t i = 0; i < tables.size(); ++i) out.factors.insert(out.factors.end(), p.begin(), p.end());
+}
+
 double ClusterMeanField::sweep(Replaced* replaced) {
   double change = 0;
   std::vector<std::vector<double>> tables;
+  ExactSums sums;
   if (replaced != nullptr) *replaced = Replaced();
   for (auto& own : clusters_) {
     const auto pointers = expect_all(own, tables);
-    const ExactSums sums = own.tree->sums(pointers, TableScale::logarithm, own.states, true, true);
+    solve(own, pointers, sums);
     // No state of this cluster goes with all that the others still allow: it waits for them to change.
     if (replaced != nullptr) replaced->clusters.push_back(sums.possible);
     if (!sums.possible) continue;
@@ -157,7 +199,7 @@ double ClusterMeanField::bound() const {
   double total = 0;
   for (const auto& own : clusters_) total += own.entropy;
   for (const auto& factor : factors_)
-    for_each(factor, [&](std::size_t entry, const std::vector<std::size_t>& place) {
+    for_each(factor, [&](std::size_t entry, const auto& place) {
       double weight = 1;
       for (std::size_t p = 0; p < place.size(); ++p) weight *= factor.parts[p].probabilities[place[p]];
       if (weight > 0) total += weight * factor.table[entry];
@@ -182,7 +224,7 @@ std::vector<double> ClusterMeanField::variables() const {
 }
 
 void ClusterMeanField::factor(std::size_t f, double* out) const {
-  for_each(factors_[f], [&](std::size_t entry, const std::vector<std::size_t>& place) {
+  for_each(factors_[f], [&](std::size_t entry, const auto& place) {
     out[entry] = 1;
     for (std::size_t p = 0; p < place.size(); ++p) out[entry] *= factors_[f].parts[p].probabilities[place[p]];
   });

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include <tapestry/prob/discrete_model.hpp>
@@ -81,11 +82,13 @@ class ClusterMeanField {
   struct Cluster {
     std::vector<std::int64_t> variables;
     std::vector<std::pair<std::int32_t, std::int32_t>> factors;  // factor, part
-    std::optional<CliqueTree> tree;
-    std::vector<std::int64_t> states;  // observed
-    std::vector<double> marginals;     // of its variables, one after the other
+    std::optional<CliqueTree> tree;                              // of several variables
+    std::vector<std::int64_t> states;                            // observed
+    std::vector<double> marginals;                               // of its variables, one after the other
     double entropy = 0;
   };
+  /// What CliqueTree::sums gives for a cluster's tables.
+  void solve(const Cluster& cluster, const std::vector<const double*>& tables, ExactSums& out) const;
   /// A cluster's tables: what it sees of its factors, given the others.
   std::vector<const double*> expect_all(const Cluster& cluster, std::vector<std::vector<double>>& scratch) const;
   /// The derivative of the cluster's part probabilities in a direction of its tables, which is also the gradient of
@@ -97,8 +100,18 @@ class ClusterMeanField {
   /// Calls visit(entry, place) with the entries in the factor's parts of each of its entries.
   template <class Visit>
   void for_each(const Factor& factor, Visit visit) const {
-    std::vector<std::size_t> place(factor.parts.size());
-    std::vector<std::int64_t> states(factor.cardinalities.size(), 0);
+    constexpr std::size_t usual = 8;  // variables of a factor, for which no memory is asked for
+    std::size_t few_places[usual];
+    std::int64_t few_states[usual] = {};
+    std::vector<std::size_t> more_places;
+    std::vector<std::int64_t> more_states;
+    const std::size_t arity = factor.cardinalities.size();
+    if (arity > usual) {
+      more_places.resize(factor.parts.size());
+      more_states.resize(arity);
+    }
+    const std::span<std::size_t> place(arity > usual ? more_places.data() : few_places, factor.parts.size());
+    const std::span<std::int64_t> states(arity > usual ? more_states.data() : few_states, arity);
     for (std::size_t entry = 0; entry < factor.size; ++entry) {
       for (std::size_t p = 0; p < place.size(); ++p) {
         place[p] = 0;

@@ -57,7 +57,7 @@ void ClusterMeanField::enter(FieldGradients& gradients) const {
   std::size_t at = 0;
   for (std::size_t f = 0; f < factors_.size(); at += factors_[f].size, ++f) {
     const auto& factor = factors_[f];
-    for_each(factor, [&](std::size_t entry, const std::vector<std::size_t>& place) {
+    for_each(factor, [&](std::size_t entry, const auto& place) {
       // The bound has the table's expectation; expected statistics themselves are not counted here.
       const double g = given.factors[at + entry] +
                        (factor.table[entry] == minus_infinity ? 0 : given.partition * factor.table[entry]);
@@ -162,7 +162,7 @@ void ClusterMeanField::sweep_backward(const Replaced& replaced, FieldGradients& 
                  p = static_cast<std::size_t>(own.factors[i].second);
       auto& factor = factors_[f];
       std::fill(gradients.parts[f][p].begin(), gradients.parts[f][p].end(), 0.0);
-      for_each(factor, [&](std::size_t entry, const std::vector<std::size_t>& place) {
+      for_each(factor, [&](std::size_t entry, const auto& place) {
         const double g = change[i][place[p]], x = factor.table[entry];
         if (g == 0 || x == minus_infinity) return;
         double weight = 1;

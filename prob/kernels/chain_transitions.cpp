@@ -129,13 +129,16 @@ void chain_step_gradient(const ChainInput<T>& in, const T* prepared, const T* sa
     const Prepared<T> matrix = prepared_of(in, prepared, begin_block, begin);
     T* out = grad + (in.batch_stride != 0 ? begin_block * in.batch_stride : 0) + (begin - 1) * in.step_stride;
     for (std::size_t n = 0; n < K * width; ++n) sum[n] = T(0);
+    bool reached = false;  // else the matrix may hold anything
     for (std::size_t n = begin_block; n < end_block; ++n) {
       const ChainBlock<T> block = block_of(in, layout, saved, n * layout.rows);
       const std::size_t longest = longest_scaled(in, block, n * layout.rows);
+      reached |= begin < longest;
       add_scaled(in, block, scratch + n * layout.scratch_block, begin, end < longest ? end : longest, sum);
     }
     for (std::size_t i = 0; i < K; ++i)
-      for (std::size_t j = 0; j < K; ++j) out[i * K + j] = sum[i * width + j] * matrix.forward[i * width + j];
+      for (std::size_t j = 0; j < K; ++j)
+        out[i * K + j] = reached ? sum[i * width + j] * matrix.forward[i * width + j] : T(0);
     for (std::size_t n = begin_block; n < end_block; ++n) {
       const ChainBlock<T> block = block_of(in, layout, saved, n * layout.rows);
       add_logarithmic(in, block, n * layout.rows, g, scratch + n * layout.scratch_block, begin, end, out);

@@ -2,11 +2,13 @@
 
 #include <cmath>
 #include <limits>
+#include <string>
 
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/slicing.hpp>
 #include <tapestry/prob/chain.hpp>
+#include <tapestry/prob/losses/structured_loss.hpp>
 
 #include "prob/small_graphs.hpp"
 
@@ -49,6 +51,10 @@ std::vector<std::pair<std::string, Quantity>> quantities(const Shape& transition
   out.emplace_back("score", [labels](const auto& c, auto first, auto count) {
     return sum(chain_score(c, labels(first, count, c.unary.extent(1))));
   });
+  for (int kind = 0; kind <= static_cast<int>(LossKind::perceptron); ++kind)
+    out.emplace_back("loss " + std::to_string(kind), [labels, kind](const auto& c, auto first, auto count) {
+      return sum(structured_loss(c, labels(first, count, c.unary.extent(1)), {static_cast<LossKind>(kind), .8}));
+    });
   out.emplace_back("unary marginals", [weights](const auto& c, auto first, auto count) {
     const std::int64_t n = c.unary.extent(1);
     Tensor<double> w = empty_tensor<double>({count, n, K});
@@ -66,6 +72,19 @@ std::vector<std::pair<std::string, Quantity>> quantities(const Shape& transition
   return out;
 }
 
+/// What is behind the lengths is never read.
+void spoil(Var<double>& unary) {
+  for (std::int64_t b = 0; b < B; ++b)
+    for (std::int64_t i = lengths[b] * K; i < N * K; ++i)
+      unary.mutable_data()[b * N * K + i] = std::numeric_limits<double>::quiet_NaN();
+}
+void spoil_transitions(Var<double>& x) {
+  if (x.rank() != 4) return;
+  for (std::int64_t b = 0; b < B; ++b)
+    for (std::int64_t i = (std::max<std::int64_t>(lengths[b], 1) - 1) * K * K; i < (N - 1) * K * K; ++i)
+      x.mutable_data()[b * (N - 1) * K * K + i] = std::numeric_limits<double>::quiet_NaN();
+}
+
 }  // namespace
 
 TEST_CASE("chains: every quantity and its gradient of a padded batch is that of each sequence alone") {
@@ -76,10 +95,8 @@ TEST_CASE("chains: every quantity and its gradient of a padded batch is that of 
       CAPTURE(transitions.rank());
       auto padded = normal_variables({{B, N, K}, transitions, {K}, {K}});
       const auto single = normal_variables({{B, N, K}, transitions, {K}, {K}});
-      // What is behind the lengths is never read.
-      for (std::int64_t b = 0; b < B; ++b)
-        for (std::int64_t i = lengths[b] * K; i < N * K; ++i)
-          padded[0].mutable_data()[b * N * K + i] = std::numeric_limits<double>::quiet_NaN();
+      spoil(padded[0]);
+      spoil_transitions(padded[1]);
       const auto whole = quantity({padded[0], padded[1], lengths, padded[2], padded[3]}, 0, B);
       whole.backward();
       double expected = 0;
@@ -96,32 +113,37 @@ TEST_CASE("chains: every quantity and its gradient of a padded batch is that of 
 }
 
 TEST_CASE("chains: decoding and samples of a padded batch are those of each sequence alone") {
-  const auto x = normal_variables({{B, N, K}, {K, K}, {K}, {K}});
-  const ChainPotentials<double> padded{x[0], x[1], lengths, x[2], x[3]};
-  Tensor<double> uniforms = empty_tensor<double>({2, B, N});
-  for (std::int64_t i = 0; i < 2 * B * N; ++i) uniforms.data()[i] = std::fmod(.37 * static_cast<double>(i + 1), 1.0);
-  const auto best = chain_viterbi(padded);
-  const auto several = chain_k_best(padded, 3);
-  const auto samples = chain_sample(padded, uniforms);
-  for (std::int64_t b = 0; b < B; ++b) {
-    const std::int64_t n = lengths[b];
-    const auto own = chain_viterbi(alone(x, b));
-    const auto own_several = chain_k_best(alone(x, b), 3);
-    Tensor<double> own_uniforms = empty_tensor<double>({2, 1, n});
-    for (std::int64_t s = 0; s < 2; ++s)
-      for (std::int64_t t = 0; t < n; ++t) own_uniforms.data()[s * n + t] = uniforms.data()[(s * B + b) * N + t];
-    const auto own_samples = chain_sample(alone(x, b), own_uniforms);
-    CHECK(best.score.data()[b] == doctest::Approx(own.score.data()[0]).epsilon(1e-12));
-    for (std::int64_t k = 0; k < 3; ++k) {
-      const double score = several.score.data()[b * 3 + k], alone_score = own_several.score.data()[k];
-      CHECK((score == alone_score || std::abs(score - alone_score) < 1e-12));
-    }
-    for (std::int64_t t = 0; t < N; ++t) {
-      CHECK(best.states.data()[b * N + t] == (t < n ? own.states.data()[t] : -1));
-      for (std::int64_t k = 0; k < 3; ++k)
-        CHECK(several.states.data()[(b * 3 + k) * N + t] == (t < n ? own_several.states.data()[k * n + t] : -1));
-      for (std::int64_t s = 0; s < 2 && t < n; ++s)
-        CHECK(samples.data()[(s * B + b) * N + t] == own_samples.data()[s * n + t]);
+  for (const Shape& transitions : {Shape{K, K}, Shape{N - 1, K, K}, Shape{B, N - 1, K, K}}) {
+    const auto x = normal_variables({{B, N, K}, transitions, {K}, {K}});
+    auto spoilt = normal_variables({{B, N, K}, transitions, {K}, {K}});
+    spoil(spoilt[0]);
+    spoil_transitions(spoilt[1]);
+    const ChainPotentials<double> padded{spoilt[0], spoilt[1], lengths, spoilt[2], spoilt[3]};
+    Tensor<double> uniforms = empty_tensor<double>({2, B, N});
+    for (std::int64_t i = 0; i < 2 * B * N; ++i) uniforms.data()[i] = std::fmod(.37 * static_cast<double>(i + 1), 1.0);
+    const auto best = chain_viterbi(padded);
+    const auto several = chain_k_best(padded, 3);
+    const auto samples = chain_sample(padded, uniforms);
+    for (std::int64_t b = 0; b < B; ++b) {
+      const std::int64_t n = lengths[b];
+      const auto own = chain_viterbi(alone(x, b));
+      const auto own_several = chain_k_best(alone(x, b), 3);
+      Tensor<double> own_uniforms = empty_tensor<double>({2, 1, n});
+      for (std::int64_t s = 0; s < 2; ++s)
+        for (std::int64_t t = 0; t < n; ++t) own_uniforms.data()[s * n + t] = uniforms.data()[(s * B + b) * N + t];
+      const auto own_samples = chain_sample(alone(x, b), own_uniforms);
+      CHECK(best.score.data()[b] == doctest::Approx(own.score.data()[0]).epsilon(1e-12));
+      for (std::int64_t k = 0; k < 3; ++k) {
+        const double score = several.score.data()[b * 3 + k], alone_score = own_several.score.data()[k];
+        CHECK((score == alone_score || std::abs(score - alone_score) < 1e-12));
+      }
+      for (std::int64_t t = 0; t < N; ++t) {
+        CHECK(best.states.data()[b * N + t] == (t < n ? own.states.data()[t] : -1));
+        for (std::int64_t k = 0; k < 3; ++k)
+          CHECK(several.states.data()[(b * 3 + k) * N + t] == (t < n ? own_several.states.data()[k * n + t] : -1));
+        for (std::int64_t s = 0; s < 2 && t < n; ++s)
+          CHECK(samples.data()[(s * B + b) * N + t] == own_samples.data()[s * n + t]);
+      }
     }
   }
 }

@@ -8,4 +8,4 @@ endif()
 execute_process(COMMAND ${BASH} "${CMAKE_CURRENT_LIST_DIR}/../uai_sweep.sh" "${PROGRAM}" "${FOLDER}" 1000
                 RESULT_VARIABLE status OUTPUT_VARIABLE out)
 message("${out}")
-expect("${out}" "315 runs, 0 failures")
+expect("${out}" "420 runs, 0 failures")

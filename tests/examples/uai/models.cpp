@@ -3,28 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "random.hpp"
+
 namespace uai_models {
 namespace {
-
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : state_(seed) {}
-  /// In [0, 1) (Steele, Lea, Flood 2014).
-  double uniform() {
-    state_ += 0x9e3779b97f4a7c15;
-    std::uint64_t x = state_;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-    return static_cast<double>((x ^ (x >> 31)) >> 11) * 0x1p-53;
-  }
-  double between(double low, double high) { return low + (high - low) * uniform(); }
-  int below(int n) { return static_cast<int>(uniform() * n); }
-
- private:
-  std::uint64_t state_;
-};
-
-using States = std::vector<int>;
 
 /// Ising couplings of either sign.
 void couple(Model& model, Random& random, int a, int b, double strength) {
@@ -226,43 +208,49 @@ Model oddities(Random random) {
 
 std::vector<Instance> small_models(std::uint64_t seed) {
   const Random random(seed);
-  return {{"grid", grid(random, 6, 2, 5)},
-          {"grid_stiff", grid(random, 5, 3, 40)},
-          {"pedigree", pedigree(random, 8, 4, 1, 3)},
-          {"linkage", pedigree(random, 5, 3, 3, 2)},
-          {"belief_network", belief_network(random, 6, 1.5)},
-          {"dynamic", dynamic_network(random, 12, 3, 3)},
-          {"hidden_chain", dynamic_network(random, 40, 1, 6)},
-          {"alignment", pairwise(random, 7, 12, 20, 0.1, 8, true)},
-          {"detection", pairwise(random, 5, 5, 9, 1, 4, false)},
-          {"protein", pairwise(random, 9, 2, 40, 0.05, 60, true)},
-          {"noisy_or", noisy_or(random, 24, 16, 4)},
-          {"constraints", constraints(random, 16, 4, 24, 2, 0.3)},
-          {"constraints_wide", constraints(random, 20, 2, 18, 4, 0.5)},
-          {"segmentation", segmentation(random, 5, 3)},
-          {"oddities", oddities(random)}};
+  std::vector<Instance> out = odd_models(seed, false);
+  const std::vector<Instance> usual = {{"grid", grid(random, 6, 2, 5)},
+                                       {"grid_stiff", grid(random, 5, 3, 40)},
+                                       {"pedigree", pedigree(random, 8, 4, 1, 3)},
+                                       {"linkage", pedigree(random, 5, 3, 3, 2)},
+                                       {"belief_network", belief_network(random, 6, 1.5)},
+                                       {"dynamic", dynamic_network(random, 12, 3, 3)},
+                                       {"hidden_chain", dynamic_network(random, 40, 1, 6)},
+                                       {"alignment", pairwise(random, 7, 12, 20, 0.1, 8, true)},
+                                       {"detection", pairwise(random, 5, 5, 9, 1, 4, false)},
+                                       {"protein", pairwise(random, 9, 2, 40, 0.05, 60, true)},
+                                       {"noisy_or", noisy_or(random, 24, 16, 4)},
+                                       {"constraints", constraints(random, 16, 4, 24, 2, 0.3)},
+                                       {"constraints_wide", constraints(random, 20, 2, 18, 4, 0.5)},
+                                       {"segmentation", segmentation(random, 5, 3)},
+                                       {"oddities", oddities(random)}};
+  out.insert(out.end(), usual.begin(), usual.end());
+  return out;
 }
 
 std::vector<Instance> large_models(std::uint64_t seed) {
   const Random random(seed);
-  return {{"grid_20", grid(random, 20, 2, 3)},
-          {"grid_40", grid(random, 40, 2, 5)},
-          {"grid_80", grid(random, 80, 2, 2)},
-          {"pedigree", pedigree(random, 300, 60, 1, 4)},
-          {"linkage", pedigree(random, 60, 20, 4, 3)},
-          {"belief_network", belief_network(random, 60, 0.5)},
-          {"dynamic", dynamic_network(random, 100, 6, 3)},
-          {"dynamic_wide", dynamic_network(random, 60, 12, 4)},
-          {"alignment", pairwise(random, 80, 50, 90, 0.05, 8, true)},
-          {"detection", pairwise(random, 60, 11, 21, 1, 4, false)},
-          {"protein", pairwise(random, 40, 2, 503, 0.05, 60, true)},
-          {"noisy_or", noisy_or(random, 300, 900, 6)},
-          {"noisy_or_wide", noisy_or(random, 60, 60, 14)},
-          {"constraints", constraints(random, 300, 4, 900, 3, 0.1)},
-          {"constraints_tight", constraints(random, 150, 10, 500, 2, 0.5)},
-          {"segmentation", segmentation(random, 16, 2)},
-          {"segmentation_21", segmentation(random, 15, 21)},
-          {"couplings_60000", grid(random, 142, 2, 1)}};
+  std::vector<Instance> out = odd_models(seed, true);
+  const std::vector<Instance> usual = {{"grid_20", grid(random, 20, 2, 3)},
+                                       {"grid_40", grid(random, 40, 2, 5)},
+                                       {"grid_80", grid(random, 80, 2, 2)},
+                                       {"pedigree", pedigree(random, 300, 60, 1, 4)},
+                                       {"linkage", pedigree(random, 60, 20, 4, 3)},
+                                       {"belief_network", belief_network(random, 60, 0.5)},
+                                       {"dynamic", dynamic_network(random, 100, 6, 3)},
+                                       {"dynamic_wide", dynamic_network(random, 60, 12, 4)},
+                                       {"alignment", pairwise(random, 80, 50, 90, 0.05, 8, true)},
+                                       {"detection", pairwise(random, 60, 11, 21, 1, 4, false)},
+                                       {"protein", pairwise(random, 40, 2, 503, 0.05, 60, true)},
+                                       {"noisy_or", noisy_or(random, 300, 900, 6)},
+                                       {"noisy_or_wide", noisy_or(random, 60, 60, 14)},
+                                       {"constraints", constraints(random, 300, 4, 900, 3, 0.1)},
+                                       {"constraints_tight", constraints(random, 150, 10, 500, 2, 0.5)},
+                                       {"segmentation", segmentation(random, 16, 2)},
+                                       {"segmentation_21", segmentation(random, 15, 21)},
+                                       {"couplings_60000", grid(random, 142, 2, 1)}};
+  out.insert(out.end(), usual.begin(), usual.end());
+  return out;
 }
 
 }  // namespace uai_models

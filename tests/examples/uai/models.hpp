@@ -55,6 +55,8 @@ struct Instance {
   std::string name;
   Model model;
 };
+/// Of unusual kinds: logic circuits, large noisy-or tables, separate parts of mixed cardinalities, ties, sparse graphs.
+std::vector<Instance> odd_models(std::uint64_t seed, bool large);
 /// Of all kinds, small enough for solve().
 std::vector<Instance> small_models(std::uint64_t seed);
 /// Of the sizes of the competitions.
