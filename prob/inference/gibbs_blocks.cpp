@@ -39,8 +39,8 @@ void GibbsSampler::color() {
   std::vector<std::size_t> taken;  // by which variable each colour was seen last
   for (std::size_t v = 0; v < state_.size(); ++v) {
     if (observed_[v]) continue;
-    for (const auto& touch : around_[v])
-      for (const std::int64_t u : scopes_[static_cast<std::size_t>(touch.factor)]) {
+    for (const std::int32_t f : around_[v])
+      for (const std::int64_t u : scopes_[static_cast<std::size_t>(f)]) {
         const std::int32_t c = color[static_cast<std::size_t>(u)];
         if (c >= 0) taken[static_cast<std::size_t>(c)] = v + 1;
       }
@@ -118,8 +118,8 @@ GibbsSampler::Block GibbsSampler::plan_block(const std::vector<std::int64_t>& me
   }
   // Each factor once, by its variables in the block.
   std::vector<std::int32_t> touched;
-  for (const std::int64_t v : members)
-    for (const auto& touch : around_[static_cast<std::size_t>(v)]) touched.push_back(touch.factor);
+  for (const std::int64_t v : members) const auto& own = around_[static_cast<std::size_t>(v)];
+  touched.insert(touched.end(), own.begin(), own.end());
   std::sort(touched.begin(), touched.end());
   touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
   std::vector<std::vector<std::int64_t>> scopes;

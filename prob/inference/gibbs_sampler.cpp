@@ -36,10 +36,26 @@ GibbsSampler::GibbsSampler(std::vector<std::int64_t> cardinalities, std::vector<
     for (std::size_t i = scopes_[f].size(); i-- > 0;) {
       const auto v = static_cast<std::size_t>(scopes_[f][i]);
       strides_.back()[i] = stride;
-      around_[v].push_back({static_cast<std::int32_t>(f), stride});
+      around_[v].push_back(static_cast<std::int32_t>(f));
       stride *= static_cast<std::size_t>(cardinalities_[v]);
     }
   }
+  for (std::size_t v = 0; v < around_.size(); ++v) {
+    first_view_.push_back(views_.size());
+    for (const std::int32_t number : around_[v]) {
+      const auto f = static_cast<std::size_t>(number);
+      views_.push_back({tables_[f], 0, others_.size()});
+      for (std::size_t i = 0; i < scopes_[f].size(); ++i) {
+        const auto u = static_cast<std::size_t>(scopes_[f][i]);
+        if (u == v)
+          views_.back().stride = strides_[f][i];
+        else
+          others_.push_back({u, strides_[f][i]});
+      }
+    }
+  }
+  first_view_.push_back(views_.size());
+  views_.push_back({nullptr, 0, others_.size()});
   for (std::size_t v = 0; v < state_.size(); ++v) state_[v] = random_.integer(cardinalities_[v]);
   for (const auto& [variable, value] : evidence) {
     observed_[static_cast<std::size_t>(variable)] = 1;
@@ -69,9 +85,11 @@ void GibbsSampler::conditional(std::size_t v, Conditional& c) const {
   const auto k = static_cast<std::size_t>(cardinalities_[v]);
   std::fill_n(c.logs.begin(), k, 0.0);
   std::fill_n(c.violations.begin(), k, 0);
-  for (const auto& [f, stride] : around_[v]) {
-    const double* table = tables_[static_cast<std::size_t>(f)] + entry(static_cast<std::size_t>(f)) -
-                          stride * static_cast<std::size_t>(state_[v]);
+  for (std::size_t i = first_view_[v]; i < first_view_[v + 1]; ++i) {
+    const std::size_t stride = views_[i].stride;
+    const double* table = views_[i].table;
+    for (std::size_t o = views_[i].others; o < views_[i + 1].others; ++o)
+      table += others_[o].stride * static_cast<std::size_t>(state_[others_[o].variable]);
     for (std::size_t s = 0; s < k; ++s) {
       const double x = table[s * stride];
       if (x == minus_infinity)
@@ -153,7 +171,7 @@ bool GibbsSampler::find_possible(std::int64_t steps) {
     state_[v] =
         random_.uniform() < noise ? random_.integer(cardinalities_[v]) : draw(v, random_.uniform(), scratch_, nullptr);
     // Others than the one drawn: a violated factor is rarely mended by one variable alone.
-    for (const auto& touch : around_[v]) refresh(static_cast<std::size_t>(touch.factor));
+    for (const std::int32_t touched : around_[v]) refresh(static_cast<std::size_t>(touched));
   }
   return list.empty();
 }

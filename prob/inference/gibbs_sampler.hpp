@@ -55,9 +55,14 @@ class GibbsSampler {
   std::size_t state_offset(std::size_t variable) const { return offset_[variable]; }
 
  private:
-  struct Touch {
-    std::int32_t factor;
-    std::size_t stride;
+  /// A factor as one of its variables sees it: `stride` is the variable's; the other variables are those from `others`
+  /// up to where the next one's begin.
+  struct View {
+    const double* table;
+    std::size_t stride, others;
+  };
+  struct Other {
+    std::size_t variable, stride;
   };
   /// Log-probabilities (unnormalised) of the states of a variable, and how many factors forbid each.
   struct Conditional {
@@ -94,7 +99,11 @@ class GibbsSampler {
   std::vector<std::vector<std::int64_t>> scopes_;
   std::vector<std::vector<std::size_t>> strides_;
   std::vector<const double*> tables_;
-  std::vector<std::vector<Touch>> around_;
+  std::vector<std::vector<std::int32_t>> around_;  // factors of each variable
+  // The same laid out in the order in which sweeps read it; one more at the ends.
+  std::vector<std::size_t> first_view_;
+  std::vector<View> views_;
+  std::vector<Other> others_;
   std::vector<char> observed_;
   std::vector<std::int64_t> state_;
   std::vector<std::size_t> offset_;
