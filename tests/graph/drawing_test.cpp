@@ -138,8 +138,9 @@ TEST_CASE("draw: steps that differ in an operation, a shape or a scope within ar
   const V four = unroll(step, w, 4, {.scope = "relax"}).state;
   const V single = unroll([](const V& s) { return tanh(s); }, w, 2, {.scope = "single"}).state;
   const V other = unroll([](const V& s) { return tanh(s); }, w, 1, {.scope = "lone"}).state;
+  const V grown = unroll([](const V& s) { return concatenate({s, s}); }, w, 3, {.scope = "grow"}).state;
   const std::string few = dot(draw(tape), true);
-  for (const char* scope : {"relax[0] x ", "relax[1] x ", "relax[2] x ", "relax[3] x ", "lone[0] x"})
+  for (const char* scope : {"relax[0] x ", "relax[1] x ", "relax[2] x ", "relax[3] x ", "lone[0] x", "grow[0] x"})
     CHECK(count(few, scope) == 0);
   CHECK(count(few, "label=\"single[0] x 2\"") == 1);
   CHECK(count(few, "label=\"relax[2]\"") == 1);

@@ -63,6 +63,21 @@ TEST_CASE("schedule: one after the other, products, and copies with a memory of 
   CHECK(plateau(0) == 1);
 }
 
+TEST_CASE("schedule: a plateau of what is to rise, and of what is to fall") {
+  for (const bool larger : {false, true}) {
+    const auto make = [&] {
+      return schedules::reduce_on_plateau({.factor = 0.5, .patience = 0, .threshold = 0, .larger_is_better = larger});
+    };
+    RateSchedule rising = make(), falling = make();
+    for (int i = 1; i <= 4; ++i) {
+      rising.observe(i);
+      falling.observe(-i);
+    }
+    CHECK((larger ? rising : falling)(0) == 1);
+    CHECK((larger ? falling : rising)(0) == 0.125);
+  }
+}
+
 TEST_CASE("schedule: reduced on a plateau, inside others, and saved with its memory") {
   const auto make = [] {
     return schedules::constant(2).then(

@@ -4,9 +4,11 @@
 #include <tapestry/models/training/transforms/standardise.hpp>
 #include <tapestry/models/training/transforms/whiten.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <utility>
 
 #include <doctest/doctest.h>
 
@@ -82,6 +84,17 @@ TEST_CASE("Whitener: covariance 1, back again, nearest to the data") {
   const auto two = Whitener<double>::fit(data, {.kind = Whitening::pca, .epsilon = 0, .components = 2});
   CHECK(shape_of(two.apply(data)) == Shape{200, 2});
   CHECK(two.variances()(0) > two.variances()(1));
+  // Of each axis the largest entry is positive: its signs do not hang on the eigenvectors' routine.
+  const auto pca = Whitener<double>::fit(data, {.kind = Whitening::pca, .epsilon = 0.5});
+  const auto axes = pca.apply(units);
+  const auto spread = covariance(pca.apply(data));
+  for (std::size_t k = 0; k < 4; ++k) {
+    double largest = 0;
+    for (std::size_t i = 0; i < 4; ++i)
+      if (std::abs(axes(i, k)) > std::abs(largest)) largest = axes(i, k);
+    CHECK(largest > 0);
+    CHECK(spread(k, k) == doctest::Approx(pca.variances()(k) / (pca.variances()(k) + 0.5)));
+  }
   CHECK(shape_of(two.invert(two.apply(data))) == Shape{200, 4});
   CHECK_THROWS_AS(Whitener<double>::fit(data, {.components = 5}), ShapeError);
   CHECK_THROWS_AS(Whitener<double>::fit(Tensor<double>{1., 2.}), ShapeError);
@@ -143,4 +156,39 @@ TEST_CASE("augment: each image in its own way, within the bounds, by seed") {
   CHECK(differ);
   CHECK(augment(images, {}, a) == images);
   CHECK_THROWS_AS(augment(images, {.scale = 0.5}, a), NumericalError);
+}
+
+TEST_CASE("augment: angles and scales fill their bounds, and do not pass them") {
+  // Two spots at a distance of 8 from the centre; where their ink is after moving.
+  const auto spots = [](const Tensor<double>& images, std::size_t i) {
+    double right = 0, down = 0, ink = 0;
+    for (std::size_t y = 0; y < 31; ++y)
+      for (std::size_t x = 16; x < 31; ++x) {
+        ink += images(i, y, x);
+        right += images(i, y, x) * (static_cast<double>(x) - 15);
+        down += images(i, y, x) * (static_cast<double>(y) - 15);
+      }
+    return std::pair(right / ink, down / ink);
+  };
+  Tensor<double> images({200, 31, 31}, 0.);
+  for (std::size_t i = 0; i < 200; ++i) images(i, 15, 23) = images(i, 15, 7) = 1;
+  Generator generator(6);
+  const auto turned = augment(images, {.angle = 0.4}, generator), scaled = augment(images, {.scale = 1.5}, generator);
+  double angles[2] = {0, 0}, sizes[2] = {1, 1};
+  for (std::size_t i = 0; i < 200; ++i) {
+    const auto [right, down] = spots(turned, i);
+    CHECK(std::hypot(right, down) == doctest::Approx(8).epsilon(0.05));
+    const double angle = std::atan2(-down, right);
+    angles[0] = std::min(angles[0], angle);
+    angles[1] = std::max(angles[1], angle);
+    const auto [across, aside] = spots(scaled, i);
+    CHECK(std::abs(aside) < 1e-12);
+    sizes[0] = std::min(sizes[0], across / 8);
+    sizes[1] = std::max(sizes[1], across / 8);
+  }
+  // A pixel's ink lies on the grid: within a twentieth of where it belongs.
+  CHECK(angles[0] == doctest::Approx(-0.4).epsilon(0.15));
+  CHECK(angles[1] == doctest::Approx(0.4).epsilon(0.15));
+  CHECK(sizes[0] == doctest::Approx(1 / 1.5).epsilon(0.06));
+  CHECK(sizes[1] == doctest::Approx(1.5).epsilon(0.06));
 }
