@@ -118,8 +118,10 @@ GibbsSampler::Block GibbsSampler::plan_block(const std::vector<std::int64_t>& me
   }
   // Each factor once, by its variables in the block.
   std::vector<std::int32_t> touched;
-  for (const std::int64_t v : members) const auto& own = around_[static_cast<std::size_t>(v)];
-  touched.insert(touched.end(), own.begin(), own.end());
+  for (const std::int64_t v : members) {
+    const auto& own = around_[static_cast<std::size_t>(v)];
+    touched.insert(touched.end(), own.begin(), own.end());
+  }
   std::sort(touched.begin(), touched.end());
   touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
   std::vector<std::vector<std::int64_t>> scopes;
