@@ -83,7 +83,8 @@ struct PlateauOptions {
   double smallest = 0;      ///< factor
   bool larger_is_better = false;
 };
-/// Multiplied by `factor` when a metric has not improved for more than `patience` observations.
+/// Multiplied by `factor` when a metric has not improved for more than `patience` observations; it observes from the
+/// run's start, also where it follows another schedule.
 RateSchedule reduce_on_plateau(const PlateauOptions& options = {});
 
 }  // namespace schedules

@@ -26,8 +26,8 @@ struct OptimizerTensor {
 ///
 /// A gradient that is sparse by rows (embeddings) is applied lazily: only its rows, and their state, are touched. That
 /// is the dense update where a zero gradient changes nothing (SGD without momentum, Adagrad; without decay and L1
-/// terms). In methods with running means those of the other rows do not decay meanwhile, and decay and L1 terms act on
-/// the touched rows only. LAMB makes the gradient dense.
+/// terms). In methods with running means those of the other rows do not decay meanwhile; decay, L1 terms and limits on
+/// the norms of rows act on the touched rows only. LAMB makes the gradient dense.
 template <class T>
 class Optimizer {
  public:

@@ -73,6 +73,11 @@ TEST_CASE("minimize_lbfgs: OWL-QN on parameters gives exact zeros and the condit
   }
   CHECK(zeros > 0);
   CHECK(zeros < 5);
+  // What is frozen has no part in the L1 norm, which would shrink it.
+  Regression frozen;
+  freeze(frozen, "unused");
+  minimize_lbfgs<double>(frozen, [&] { return frozen.loss(); }, {.max_iterations = 20, .l1 = l1});
+  CHECK(frozen.unused.tensor() == Tensor<double>{3.0, 3.0});
 }
 
 TEST_CASE("minimize_lbfgs: on parameters it goes on from a state, and puts them back where the loss throws") {

@@ -52,6 +52,9 @@ TEST_CASE("SpanScorer: spans in the notations of the shared tasks") {
   check(score("B-NP", "B-VP"), 1, 1, 0);
   check(score("B I O B", "B I O B"), 2, 2, 2);  // tags without types
   check(score("B-A-B I-A-B", "B-A-B I-A-B"), 1, 1, 1);
+  check(score("[-NP ]-NP O [-VP", "[-NP ]-NP O ]-VP"), 3, 3, 3);  // brackets are spans of one token
+  check(score("B-NP . I-NP", "B-NP . I-NP"), 2, 2, 2);            // a point is outside, as O is
+  check(score("E-NP B-NP", "E-NP B-NP"), 1, 1, 1);                // conlleval lets a span go on from E to B
   check(score("", ""), 0, 0, 0);
 }
 

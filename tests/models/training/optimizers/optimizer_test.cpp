@@ -60,6 +60,7 @@ TEST_CASE("optimizer: the state of every method is saved by names and goes on bi
     y.assign(x.tensor());
     const NamedTensors values = saved.save();
     CHECK(values.tensors.contains("optimizer.updates.0"));
+    CHECK(values.tensors.contains("optimizer.largest.0") == (method.name == "amsgrad"));
     loaded.load(values, "memory");
     CHECK(other->steps() == 7);
     descend(*one, x, 5);
@@ -121,6 +122,50 @@ TEST_CASE("optimizer: L1 and max-norm terms along the axis of the units") {
   sgd.step();
   CHECK(filters.value()(0, 0) == doctest::Approx(0.6));
   CHECK(filters.value()(1, 1) == doctest::Approx(0.4));
+}
+
+TEST_CASE("optimizer: the L1 term moves by rate times its weight, and not past zero") {
+  Var<double> x(Tensor<double>{1.0, -1.0, 0.15, -0.2}, true);
+  Sgd<double> sgd(ParameterGroups<double>().add({x}, {.rate_factor = 0.5, .l1 = 2}), {.rate = 0.2});
+  x.set_gradient(Tensor<double>{0.0, 0.0, 0.0, 1.0});
+  sgd.step();
+  CHECK(x.value()(0) == doctest::Approx(0.8).epsilon(1e-15));
+  CHECK(x.value()(1) == doctest::Approx(-0.8).epsilon(1e-15));
+  CHECK(x.value()(2) == 0);
+  CHECK(x.value()(3) == doctest::Approx(-0.1).epsilon(1e-14));
+}
+
+TEST_CASE("optimizer: a parameter that gets its first gradient late is updated as one that is alone") {
+  for (const NamedMethod<double>& method : all_methods()) {
+    INFO(method.name);
+    Var<double> early(Tensor<double>{3.0, 3.0, 3.0}, true), late(Tensor<double>{2.0, 0.5, -1.0}, true),
+        alone(late.tensor(), true);
+    const auto both = method.make({early, late}), one = method.make({alone});
+    for (int t = 0; t < 7; ++t) {
+      both->zero_gradients();
+      one->zero_gradients();
+      quadratic(early).backward();
+      if (t >= 3) {
+        quadratic(late).backward();
+        quadratic(alone).backward();
+        one->step();
+      }
+      both->step();
+    }
+    CHECK(late.tensor() == alone.tensor());
+    CHECK(late.value()(0) != 2);
+  }
+}
+
+TEST_CASE("optimizer: the norms of rows that have no gradient are left alone") {
+  const Tensor<double> start{{3.0, 4.0}, {6.0, 8.0}, {0.3, 0.4}};
+  Var<double> table(start, true);
+  Sgd<double> sgd(ParameterGroups<double>().add({table}, {.max_norm = 1, .unit_axis = 0}), {.rate = 0.0});
+  sum(embedding(table, {0, 2})).backward();
+  sgd.step();
+  CHECK(table.value()(0, 0) == doctest::Approx(0.6));
+  CHECK(table.value()(1, 1) == 8);
+  CHECK(table.value()(2, 1) == 0.4);
 }
 
 TEST_CASE("optimizer: clipping by norm and by value, in the update and by hand") {
