@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <tapestry/prob/inference/clique_workspace.hpp>
 
 namespace tapestry {
@@ -5,7 +7,7 @@ namespace tapestry {
 ExactMaximum CliqueTree::maximum(const std::vector<const double*>& tables, TableScale scale,
                                  const std::vector<std::int64_t>& states) const {
   check(tables, states);
-  Workspace work(*this, detail::TableAlgebra::Domain::maximum);
+  Workspace work(*this, Workspace::Domain::maximum);
   load_factors(work, tables, scale, states);
   if (work.possible) collect(work);
   ExactMaximum result;
@@ -13,38 +15,59 @@ ExactMaximum CliqueTree::maximum(const std::vector<const double*>& tables, Table
   result.log_value = work.possible ? work.log_constant : detail::impossible_logarithm;
   if (!work.possible) return result;
 
+  // From the roots on, the best states of what is free in a clique, its separator being decided.
   std::vector<std::int64_t> state(variable_at_.size(), -1);
-  std::vector<std::size_t> sizes, strides, free_axes;
+  std::vector<std::size_t> sizes, strides;
+  std::vector<double> table, slices;
+  std::vector<detail::TableScope> scopes;
   for (std::size_t c = cliques_.size(); c-- > 0;) {
-    const auto& clique = cliques_[c];
-    const double* table = work.tables.data() + clique.offset;
-    sizes.clear();
-    strides.clear();
-    free_axes.clear();
-    std::size_t stride = clique.size;
-    for (const std::int32_t v : clique.scope) {
-      const auto p = static_cast<std::size_t>(v);
-      stride /= position_states_[p];
-      if (state[p] >= 0) {
-        table += stride * static_cast<std::size_t>(state[p]);
-      } else {
-        free_axes.push_back(p);
+    detail::TableScope free;
+    std::size_t size = 1, entries = 0;
+    for (const std::int32_t v : cliques_[c].scope)
+      if (state[static_cast<std::size_t>(v)] < 0) {
+        free.push_back(v);
+        size *= position_states_[static_cast<std::size_t>(v)];
+      }
+    auto parts = product_of(work, c);
+    const auto decided = [&](std::int32_t v) { return state[static_cast<std::size_t>(v)] >= 0; };
+    for (const auto& part : parts)
+      if (std::any_of(part.scope->begin(), part.scope->end(), decided)) entries += part.size / 2;
+    slices.resize(entries);
+    scopes.assign(parts.size(), {});
+    double* to = slices.data();
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      auto& part = parts[i];
+      if (std::none_of(part.scope->begin(), part.scope->end(), decided)) continue;
+      sizes.clear();
+      strides.clear();
+      const double* data = part.data;
+      std::size_t stride = part.size;
+      part.data = to;
+      part.size = 1;
+      for (const std::int32_t v : *part.scope) {
+        const auto p = static_cast<std::size_t>(v);
+        stride /= position_states_[p];
+        if (state[p] >= 0) {
+          data += stride * static_cast<std::size_t>(state[p]);
+          continue;
+        }
+        scopes[i].push_back(v);
         sizes.push_back(position_states_[p]);
         strides.push_back(stride);
+        part.size *= sizes.back();
       }
+      part.scope = &scopes[i];
+      detail::for_each_row(sizes, strides, [&](std::size_t offset, std::size_t count, std::size_t step) {
+        for (std::size_t k = 0; k < count; ++k) *to++ = data[offset + k * step];
+      });
     }
-    double best = detail::impossible_logarithm;
-    std::size_t best_entry = 0, entry = 0;
-    detail::for_each_row(sizes, strides, [&](std::size_t offset, std::size_t count, std::size_t step) {
-      for (std::size_t k = 0; k < count; ++k, ++entry)
-        if (table[offset + k * step] > best) {
-          best = table[offset + k * step];
-          best_entry = entry;
-        }
-    });
-    for (std::size_t i = free_axes.size(); i-- > 0;) {
-      state[free_axes[i]] = static_cast<std::int64_t>(best_entry % sizes[i]);
-      best_entry /= sizes[i];
+    table.resize(size);
+    work.product.run(detail::TableDomain::maximum, free, position_states_, parts, {{&free, table.data(), size}});
+    auto best = static_cast<std::size_t>(std::max_element(table.begin(), table.end()) - table.begin());
+    for (std::size_t i = free.size(); i-- > 0;) {
+      const auto p = static_cast<std::size_t>(free[i]);
+      state[p] = static_cast<std::int64_t>(best % position_states_[p]);
+      best /= position_states_[p];
     }
   }
   result.assignment.assign(cardinalities_.size(), 0);

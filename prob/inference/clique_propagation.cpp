@@ -3,6 +3,7 @@
 
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/prob/inference/clique_workspace.hpp>
+#include <tapestry/prob/kernels/table_blocks.hpp>
 
 namespace tapestry {
 namespace {
@@ -10,25 +11,31 @@ namespace {
 using detail::axis_runs;
 using detail::Buffer;
 using detail::for_each_row;
-using detail::join;
-using detail::small_table;
-using detail::TableAlgebra;
+using detail::TableBlockKernels;
+using detail::TableDomain;
+using detail::TableFactor;
 using detail::TableKernels;
 using detail::TableScope;
-using Domain = TableAlgebra::Domain;
+using detail::TableSum;
 
 constexpr double minus_infinity = detail::impossible_logarithm;
 // Products whose factors' ranges (largest over least positive entry) multiply to less than e^this neither underflow
 // nor lose digits to denormals.
 constexpr double safe_range = 650;
 
-/// A table waiting to be multiplied into a clique: a factor, a message, or a product of some.
-struct Part {
-  TableScope scope;
-  const double* data;
-  std::size_t size;
-  Buffer own;
-};
+// Messages of so many entries are passed again only where their scale asks for it.
+constexpr std::size_t large_message = 4096;
+constexpr double harmless_scale = 8;
+
+/// Probabilities from numbers or logarithms of any scale.
+void normalize(bool linear, double* values, std::size_t n) {
+  const auto& kernel = detail::kernels<TableKernels>();
+  if (!linear) {
+    kernel.shift(values, -kernel.maximum(values, n), n);
+    kernel.exp(values, n);
+  }
+  kernel.scale(values, 1 / kernel.total(values, n), n);
+}
 
 }  // namespace
 
@@ -53,7 +60,7 @@ void CliqueTree::check(const std::vector<const double*>& tables, const std::vect
 bool CliqueTree::load_factors(Workspace& work, const std::vector<const double*>& tables, TableScale scale,
                               const std::vector<std::int64_t>& states) const {
   const auto& kernel = detail::kernels<TableKernels>();
-  const bool linear = work.algebra.domain() == Domain::linear;
+  const bool linear = work.domain == Workspace::Domain::linear;
   std::vector<std::size_t> sizes;
   for (std::size_t f = 0; f < factors_.size(); ++f) {
     const auto& factor = factors_[f];
@@ -100,159 +107,141 @@ bool CliqueTree::load_factors(Workspace& work, const std::vector<const double*>&
   return true;
 }
 
-/// The product of a clique's factors and its children's messages. Small tables are multiplied with each other first,
-/// so that the clique's own table is passed few times.
-void CliqueTree::assemble(Workspace& work, std::size_t c) const {
+/// What a clique's table is the product of: its factors, its children's messages, and on the way back what the parent
+/// knows over what it was told.
+std::vector<TableFactor> CliqueTree::product_of(const Workspace& work, std::size_t c) const {
   const auto& clique = cliques_[c];
-  double* table = work.tables.data() + clique.offset;
-  std::vector<Part> parts;
+  std::vector<TableFactor> parts;
+  parts.reserve(clique.factors.size() + clique.children.size() + 1);
   for (const std::int32_t f : clique.factors) {
     const auto& factor = factors_[static_cast<std::size_t>(f)];
-    parts.push_back({factor.scope, work.factors.data() + factor.offset, factor.size, {}});
+    parts.push_back({&factor.scope, work.factors.data() + factor.offset, factor.size});
   }
   for (const std::int32_t child : clique.children) {
     const auto& below = cliques_[static_cast<std::size_t>(child)];
-    if (below.separator.empty()) continue;  // its only number is one: the scale is kept apart
-    parts.push_back({below.separator, work.separators.data() + below.separator_offset, below.separator_size, {}});
+    parts.push_back({&below.separator, work.separators.data() + below.separator_offset, below.separator_size});
   }
-  if (clique.size >= small_table && parts.size() > 1) {
-    std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.size < b.size; });
-    std::vector<Part> merged;
-    std::size_t used = 0;
-    for (auto& part : parts) {
-      std::size_t best = merged.size(), best_size = clique.size / 8 + 1;
-      TableScope best_scope;
-      for (std::size_t m = 0; m < merged.size(); ++m) {
-        TableScope scope = join(merged[m].scope, part.scope);
-        const std::size_t size = size_of_scope(scope);
-        const std::size_t extra = merged[m].own.data() != nullptr && size == merged[m].size ? 0 : size;
-        if (size < best_size && used + extra <= clique.size) {
-          best = m;
-          best_size = size;
-          best_scope = std::move(scope);
-        }
-      }
-      if (best == merged.size()) {
-        merged.push_back(std::move(part));
-        continue;
-      }
-      Part& into = merged[best];
-      if (into.own.data() == nullptr || best_size != into.size) {
-        Buffer bigger(best_size);
-        used += best_size;
-        work.algebra.spread(bigger.data(), axis_runs(best_scope, into.scope, position_states_), into.data);
-        into.own = std::move(bigger);
-        into.data = into.own.data();
-        into.scope = best_scope;
-        into.size = best_size;
-      }
-      work.algebra.absorb(into.own.data(), axis_runs(into.scope, part.scope, position_states_), part.data);
+  if (work.given[c] != nullptr) {
+    const double scale = work.domain == Workspace::Domain::linear ? std::exp(work.log_scale[c]) : work.log_scale[c];
+    parts.push_back({&clique.separator, work.given[c], clique.separator_size,
+                     work.separators.data() + clique.separator_offset, scale});
+  }
+  return parts;
+}
+
+void CliqueTree::sum_clique(Workspace& work, std::size_t c, const std::vector<TableSum>& sums) const {
+  const auto& clique = cliques_[c];
+  const auto parts = product_of(work, c);
+  if (work.domain == Workspace::Domain::linear)
+    return work.product.run(TableDomain::linear, clique.scope, position_states_, parts, sums);
+  if (work.domain == Workspace::Domain::maximum)
+    return work.product.run(TableDomain::maximum, clique.scope, position_states_, parts, sums);
+  work.product.run(TableDomain::maximum, clique.scope, position_states_, parts,
+                   {{&clique.scope, work.table.data(), clique.size}});
+  // By way of sums over several of their variables, so that the clique's own table is passed few times.
+  std::vector<detail::ScopePart> scopes;
+  for (std::size_t s = 0; s < sums.size(); ++s)
+    scopes.push_back({sums[s].scope, sums[s].size, static_cast<std::int32_t>(s)});
+  for (const auto& group : detail::scope_groups(std::move(scopes), clique.size, position_states_)) {
+    Buffer between(group.members.size() > 1 ? group.size : 0);
+    if (group.members.size() > 1)
+      work.log_sums->project(work.table.data(), axis_runs(clique.scope, group.scope, position_states_), between.data());
+    for (const std::int32_t member : group.members) {
+      const TableSum& sum = sums[static_cast<std::size_t>(member)];
+      if (group.members.size() > 1)
+        work.log_sums->project(between.data(), axis_runs(group.scope, *sum.scope, position_states_), sum.data);
+      else
+        work.log_sums->project(work.table.data(), axis_runs(clique.scope, *sum.scope, position_states_), sum.data);
     }
-    parts = std::move(merged);
   }
-  if (parts.empty()) return work.algebra.clear(table, clique.size);
-  work.algebra.spread(table, axis_runs(clique.scope, parts.front().scope, position_states_), parts.front().data);
-  for (std::size_t i = 1; i < parts.size(); ++i)
-    work.algebra.absorb(table, axis_runs(clique.scope, parts[i].scope, position_states_), parts[i].data);
 }
 
 /// Messages towards the root. False where linear numbers are unsafe.
 bool CliqueTree::collect(Workspace& work) const {
   const auto& kernel = detail::kernels<TableKernels>();
-  const bool linear = work.algebra.domain() == Domain::linear;
+  const bool linear = work.domain == Workspace::Domain::linear;
   for (std::size_t c = 0; c < cliques_.size(); ++c) {
     const auto& clique = cliques_[c];
+    auto& range = work.separator_range[c];
+    double least = 0, largest = 0;
     if (linear) {
-      double range = 0;
-      for (const std::int32_t f : clique.factors) range += work.factor_range[static_cast<std::size_t>(f)];
-      for (const std::int32_t child : clique.children) range += work.separator_range[static_cast<std::size_t>(child)];
-      if (range > safe_range) return false;
+      for (const std::int32_t f : clique.factors) least -= work.factor_range[static_cast<std::size_t>(f)];
+      for (const std::int32_t child : clique.children) {
+        least += work.separator_range[static_cast<std::size_t>(child)].least;
+        largest += work.separator_range[static_cast<std::size_t>(child)].largest;
+      }
+      if (least < -safe_range || largest > safe_range / 10) return false;
     }
-    assemble(work, c);
     double* message = work.separators.data() + clique.separator_offset;
-    work.algebra.project(work.tables.data() + clique.offset,
-                         axis_runs(clique.scope, clique.separator, position_states_), message);
-    const double largest = kernel.maximum(message, clique.separator_size);
+    const std::size_t n = clique.separator_size;
+    sum_clique(work, c, {{&clique.separator, message, n}});
+    if (linear)
+      detail::kernels<TableBlockKernels>().range(message, n, &largest, &least);
+    else
+      largest = kernel.maximum(message, n);
     if (linear ? largest == 0 : largest == minus_infinity) {
       work.possible = false;
       return true;
     }
-    work.log_scale[c] = linear ? std::log(largest) : largest;
-    work.log_constant += work.log_scale[c];
-    if (linear) {
-      kernel.scale(message, 1 / largest, clique.separator_size);
-      work.separator_range[c] = -std::log(kernel.least_positive(message, clique.separator_size));
+    if (!linear) {
+      work.log_scale[c] = largest;
+      kernel.shift(message, -largest, n);
     } else {
-      kernel.shift(message, -largest, clique.separator_size);
+      range = {std::log(least), std::log(largest)};
+      if (n < large_message || std::abs(range.largest) > harmless_scale) {
+        work.log_scale[c] = range.largest;
+        kernel.scale(message, 1 / largest, n);
+        range = {range.least - range.largest, 0};
+      }
     }
+    work.log_constant += work.log_scale[c];
   }
   return true;
 }
 
-/// What a clique's table says of the separators to its children, by way of tables over several separators' variables,
-/// so that the clique's own table is passed few times.
-void CliqueTree::project_separators(Workspace& work, std::size_t c, std::vector<Buffer>& out) const {
-  const auto& clique = cliques_[c];
-  const double* table = work.tables.data() + clique.offset;
-  std::vector<detail::ScopePart> parts;
-  for (const std::int32_t child : clique.children) {
-    const auto& below = cliques_[static_cast<std::size_t>(child)];
-    out[static_cast<std::size_t>(child)] = Buffer(below.separator_size);
-    parts.push_back({&below.separator, below.separator_size, child});
-  }
-  for (const auto& group : detail::scope_groups(std::move(parts), clique.size, position_states_)) {
-    Buffer between(group.members.size() > 1 ? group.size : 0);
-    if (group.members.size() > 1)
-      work.algebra.project(table, axis_runs(clique.scope, group.scope, position_states_), between.data());
-    for (const std::int32_t child : group.members) {
-      const auto& scope = cliques_[static_cast<std::size_t>(child)].separator;
-      double* to = out[static_cast<std::size_t>(child)].data();
-      if (group.members.size() > 1)
-        work.algebra.project(between.data(), axis_runs(group.scope, scope, position_states_), to);
-      else
-        work.algebra.project(table, axis_runs(clique.scope, scope, position_states_), to);
+/// From the root down: marginals of separators, and where they are asked for of variables and of factors.
+void CliqueTree::distribute(Workspace& work, double* variables, double* factors) const {
+  const bool linear = work.domain == Workspace::Domain::linear;
+  const double one = linear ? 1 : 0;
+  work.down = Buffer(separator_entries_);
+  std::vector<TableSum> sums;
+  std::vector<TableScope> self(variable_at_.size());
+  for (std::size_t c = cliques_.size(); c-- > 0;) {
+    const auto& clique = cliques_[c];
+    if (clique.separator.empty()) work.given[c] = &one;
+    sums.clear();
+    for (const std::int32_t child : clique.children) {
+      const auto& below = cliques_[static_cast<std::size_t>(child)];
+      const auto same = std::find_if(sums.begin(), sums.end(), [&](const TableSum& sum) {
+        return sum.size == below.separator_size && *sum.scope == below.separator;
+      });
+      double* to = same != sums.end() ? same->data : work.down.data() + below.separator_offset;
+      if (same == sums.end()) sums.push_back({&below.separator, to, below.separator_size});
+      work.given[static_cast<std::size_t>(child)] = to;
     }
+    const std::size_t separators = sums.size();
+    if (variables != nullptr)
+      for (const std::int32_t p : clique.variables) {
+        const auto k = static_cast<std::size_t>(p);
+        self[k] = {p};
+        sums.push_back(
+            {&self[k], variables + variable_offset_[static_cast<std::size_t>(variable_at_[k])], position_states_[k]});
+      }
+    if (factors != nullptr)
+      for (const std::int32_t f : clique.factors) {
+        const auto& factor = factors_[static_cast<std::size_t>(f)];
+        sums.push_back({&factor.scope, factors + factor.offset, factor.size});
+      }
+    if (sums.empty()) continue;
+    sum_clique(work, c, sums);
+    for (std::size_t s = separators; s < sums.size(); ++s) normalize(linear, sums[s].data, sums[s].size);
   }
 }
 
-/// Beliefs of sum one from the root down; separators are left with their marginals.
-void CliqueTree::distribute(Workspace& work) const {
-  const auto& kernel = detail::kernels<TableKernels>();
-  const bool linear = work.algebra.domain() == Domain::linear;
-  std::vector<Buffer> given(cliques_.size());
-  for (std::size_t c = cliques_.size(); c-- > 0;) {
-    const auto& clique = cliques_[c];
-    double* table = work.tables.data() + clique.offset;
-    double* old = work.separators.data() + clique.separator_offset;
-    if (clique.parent < 0) {
-      // The message to nobody is one number, the sum, scaled to one.
-      if (linear)
-        kernel.scale(table, std::exp(-work.log_scale[c]), clique.size);
-      else
-        kernel.shift(table, -work.log_scale[c], clique.size);
-    } else {
-      Buffer fresh = std::move(given[c]);
-      const std::size_t n = clique.separator_size;
-      Buffer ratio(n);
-      if (linear) {
-        kernel.scale(fresh.data(), 1 / kernel.total(fresh.data(), n), n);
-        kernel.scale(old, std::exp(work.log_scale[c]), n);
-        kernel.ratio(fresh.data(), old, ratio.data(), n);
-      } else {
-        kernel.shift(old, work.log_scale[c], n);
-        std::copy(old, old + n, ratio.data());
-        kernel.subtract_from(fresh.data(), ratio.data(), n);
-      }
-      work.algebra.absorb(table, axis_runs(clique.scope, clique.separator, position_states_), ratio.data());
-      std::copy(fresh.data(), fresh.data() + n, old);
-    }
-    project_separators(work, c, given);
-  }
-}
 ExactSums CliqueTree::sums(const std::vector<const double*>& tables, TableScale scale,
                            const std::vector<std::int64_t>& states, bool variables, bool factors) const {
   check(tables, states);
-  for (const Domain domain : {Domain::linear, Domain::logarithm}) {
+  for (const auto domain : {Workspace::Domain::linear, Workspace::Domain::logarithm}) {
     Workspace work(*this, domain);
     if (!load_factors(work, tables, scale, states)) continue;
     if (work.possible && !collect(work)) continue;
@@ -260,9 +249,10 @@ ExactSums CliqueTree::sums(const std::vector<const double*>& tables, TableScale 
     result.possible = work.possible;
     result.log_partition = work.possible ? work.log_constant : minus_infinity;
     if (!work.possible || !(variables || factors)) return result;
-    distribute(work);
-    if (variables) variable_marginals(work, states, result.variables);
-    if (factors) factor_marginals(work, states, result.factors);
+    Buffer marginals(factors ? factor_entries_ : 0);
+    if (variables) result.variables = observed_marginals(states);
+    distribute(work, variables ? result.variables.data() : nullptr, factors ? marginals.data() : nullptr);
+    if (factors) whole_factor_marginals(marginals.data(), states, result.factors);
     return result;
   }
   fail<NumericalError>("junction_tree", "a factor holds NaN or infinity");

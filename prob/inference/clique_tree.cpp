@@ -71,11 +71,15 @@ CliqueTree::CliqueTree(std::vector<std::int64_t> cardinalities, std::vector<std:
   }
   build(positions);
 
-  double separator_entries = 0, largest = 1, factor_entries = 0, largest_separator = 1, largest_factor = 1;
+  double separator_entries = 0, largest = 1, blocks = 0, factor_entries = 0, largest_separator = 1, largest_factor = 1;
   for (const auto& clique : cliques_) {
     double size = 1, separator_size = 1;
-    for (const std::int32_t v : clique.scope)
-      size *= static_cast<double>(position_states_[static_cast<std::size_t>(v)]);
+    std::vector<std::size_t> sizes;
+    for (const std::int32_t v : clique.scope) {
+      sizes.push_back(position_states_[static_cast<std::size_t>(v)]);
+      size *= static_cast<double>(sizes.back());
+    }
+    blocks = std::max(blocks, detail::TableProduct::scratch(sizes));
     for (const std::int32_t v : clique.separator)
       separator_size *= static_cast<double>(position_states_[static_cast<std::size_t>(v)]);
     entries_ += size;
@@ -91,19 +95,17 @@ CliqueTree::CliqueTree(std::vector<std::int64_t> cardinalities, std::vector<std:
     factor_entries += size;
     largest_factor = std::max(largest_factor, free_size);
   }
-  // Scratch: spreading and differences, the maxima of logarithms, and a partial product (of factors, or of what several
-  // factors' or separators' marginals come from).
-  const double scratch = 3 * largest + std::max({largest_separator, largest_factor, largest / 8 + 1});
-  // Tables, separators and what parents send to them, factors and their marginals.
-  bytes_ = 8 * (entries_ + 2 * separator_entries + scratch + 2 * factor_entries + marginal_entries);
+  // Messages up and marginals down, factors and their marginals; where logarithms are needed, a clique's table, and for
+  // its sums their maxima and two tables of differences.
+  const double joint = largest / 8 + 1;
+  const double scratch = 3 * largest + joint + std::max({largest_separator, largest_factor, joint});
+  bytes_ = 8 * (2 * separator_entries + largest_separator + 3 * factor_entries + marginal_entries + scratch + blocks);
   if (bytes_ > options.memory_limit) refuse(false);
 
   for (auto& clique : cliques_) {
     clique.size = size_of_scope(clique.scope);
     clique.separator_size = size_of_scope(clique.separator);
-    clique.offset = table_entries_;
     clique.separator_offset = separator_entries_;
-    table_entries_ += clique.size;
     separator_entries_ += clique.separator_size;
     largest_ = std::max(largest_, clique.size);
   }
@@ -207,20 +209,22 @@ void CliqueTree::place_factors() {
     factor.clique = home_[static_cast<std::size_t>(factor.scope.front())];
     cliques_[static_cast<std::size_t>(factor.clique)].factors.push_back(static_cast<std::int32_t>(f));
   }
-  home_is_separator_.assign(home_.size(), 0);
-  std::vector<std::size_t> best(home_.size(), SIZE_MAX);
-  for (std::size_t c = 0; c < cliques_.size(); ++c) {
-    const auto offer = [&](const TableScope& scope, std::size_t size, char separator) {
-      for (const std::int32_t v : scope)
-        if (size < best[static_cast<std::size_t>(v)]) {
-          best[static_cast<std::size_t>(v)] = size;
-          home_[static_cast<std::size_t>(v)] = static_cast<std::int32_t>(c);
-          home_is_separator_[static_cast<std::size_t>(v)] = separator;
-        }
-    };
-    offer(cliques_[c].scope, cliques_[c].size, 0);
-    offer(cliques_[c].separator, cliques_[c].separator_size, 1);
-  }
+  std::vector<std::int32_t> smallest(home_.size(), -1);
+  for (std::size_t c = 0; c < cliques_.size(); ++c)
+    for (const std::int32_t v : cliques_[c].scope) {
+      auto& best = smallest[static_cast<std::size_t>(v)];
+      if (best < 0 || cliques_[c].size < cliques_[static_cast<std::size_t>(best)].size)
+        best = static_cast<std::int32_t>(c);
+    }
+  for (std::size_t p = 0; p < smallest.size(); ++p)
+    cliques_[static_cast<std::size_t>(smallest[p])].variables.push_back(static_cast<std::int32_t>(p));
+}
+
+std::vector<std::pair<double, double>> CliqueTree::clique_entries() const {
+  std::vector<std::pair<double, double>> out;
+  for (const auto& clique : cliques_)
+    out.push_back({static_cast<double>(clique.size), static_cast<double>(clique.separator_size)});
+  return out;
 }
 
 }  // namespace tapestry

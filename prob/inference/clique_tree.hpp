@@ -4,7 +4,7 @@
 #include <vector>
 
 #include <tapestry/prob/inference/elimination_order.hpp>
-#include <tapestry/prob/inference/table_algebra.hpp>
+#include <tapestry/prob/inference/table_product.hpp>
 
 namespace tapestry {
 
@@ -36,8 +36,10 @@ struct ExactMaximum {
 /// The plan for exact inference in factors of given scopes: a junction tree of maximal cliques, after removal of the
 /// observed variables and those of one state. It is made once, and used with any tables and observed states.
 ///
-/// Hugin propagation (Jensen, Lauritzen, Olesen 1990): one pass to the root, one back. Numbers are scaled
-/// probabilities; where a product might leave the range of a double, the whole is done again with logarithms.
+/// Hugin propagation (Jensen, Lauritzen, Olesen 1990): one pass to the root, one back. Messages over separators are
+/// kept; a clique's table is multiplied together block by block in each pass, and summed while it is in the cache
+/// (Shenoy and Shafer keep no clique tables either). Numbers are scaled probabilities; where a product might leave the
+/// range of a double, the whole is done again with logarithms, one clique's table at a time.
 class CliqueTree {
  public:
   /// @throws NumericalError with the width and the memory needed where that is beyond the limit; IndexError or
@@ -52,6 +54,8 @@ class CliqueTree {
   /// Entries of all cliques.
   double entries() const { return entries_; }
   std::int64_t cliques() const { return static_cast<std::int64_t>(cliques_.size()); }
+  /// Entries of each clique, and of what it shares with its parent.
+  std::vector<std::pair<double, double>> clique_entries() const;
 
   /// Log-partition, and if asked the marginals. tables[f] points at the table of factor f, the last variable of its
   /// scope fastest; states are those of the observed variables, in the order given to the constructor.
@@ -67,8 +71,9 @@ class CliqueTree {
     detail::TableScope separator;  // shared with the parent
     std::int32_t parent = -1;
     std::size_t size = 1, separator_size = 1;
-    std::size_t offset = 0, separator_offset = 0;
+    std::size_t separator_offset = 0;
     std::vector<std::int32_t> factors, children;
+    std::vector<std::int32_t> variables;  // whose marginals are taken from it: it is their smallest
   };
   /// A factor without its observed variables.
   struct Factor {
@@ -85,13 +90,13 @@ class CliqueTree {
   std::size_t size_of_scope(const detail::TableScope& scope) const;
   bool load_factors(Workspace& work, const std::vector<const double*>& tables, TableScale scale,
                     const std::vector<std::int64_t>& states) const;
-  void assemble(Workspace& work, std::size_t clique) const;
+  std::vector<detail::TableFactor> product_of(const Workspace& work, std::size_t clique) const;
+  void sum_clique(Workspace& work, std::size_t clique, const std::vector<detail::TableSum>& sums) const;
   bool collect(Workspace& work) const;
-  void distribute(Workspace& work) const;
-  void project_separators(Workspace& work, std::size_t clique, std::vector<detail::Buffer>& out) const;
-  void project_factors(Workspace& work, std::size_t clique) const;
-  void variable_marginals(Workspace& work, const std::vector<std::int64_t>& states, std::vector<double>& out) const;
-  void factor_marginals(Workspace& work, const std::vector<std::int64_t>& states, std::vector<double>& out) const;
+  void distribute(Workspace& work, double* variables, double* factors) const;
+  std::vector<double> observed_marginals(const std::vector<std::int64_t>& states) const;
+  void whole_factor_marginals(double* marginals, const std::vector<std::int64_t>& states,
+                              std::vector<double>& out) const;
   void check(const std::vector<const double*>& tables, const std::vector<std::int64_t>& states) const;
 
   std::vector<std::int64_t> cardinalities_;
@@ -102,9 +107,8 @@ class CliqueTree {
   std::vector<std::size_t> variable_offset_;  // in the flat marginals
   std::vector<Clique> cliques_;               // children before parents
   std::vector<Factor> factors_;
-  std::vector<std::int32_t> home_;  // position to its smallest clique
-  std::vector<char> home_is_separator_;
-  std::size_t table_entries_ = 0, separator_entries_ = 0, factor_entries_ = 0, whole_entries_ = 0, largest_ = 1;
+  std::vector<std::int32_t> home_;  // position to the clique that eliminates it
+  std::size_t separator_entries_ = 0, factor_entries_ = 0, whole_entries_ = 0, largest_ = 1;
   std::int64_t width_ = 0;
   double entries_ = 0, bytes_ = 0;
 };

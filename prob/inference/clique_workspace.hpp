@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <iterator>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include <tapestry/prob/inference/clique_tree.hpp>
+#include <tapestry/prob/inference/table_product.hpp>
 #include <tapestry/prob/kernels/tables.hpp>
 
 // What the files of clique propagation share.
@@ -13,7 +15,7 @@ namespace tapestry {
 namespace detail {
 
 inline constexpr double impossible_logarithm = -std::numeric_limits<double>::infinity();
-// Below this many entries, products of small factors are not worth forming apart.
+// Below this many entries, joint tables of several sums are not worth forming.
 inline constexpr std::size_t small_table = 512;
 
 /// Calls visit(offset, count, stride) for the innermost axis at each setting of the outer ones.
@@ -63,19 +65,37 @@ std::vector<ScopeGroup> scope_groups(std::vector<ScopePart> parts, std::size_t w
 }  // namespace detail
 
 struct CliqueTree::Workspace {
-  Workspace(const CliqueTree& tree, detail::TableAlgebra::Domain domain)
-      : algebra(domain, tree.largest_),
-        tables(tree.table_entries_),
+  /// Numbers; logarithms that are summed; logarithms of which the largest is taken.
+  enum class Domain { linear, logarithm, maximum };
+
+  Workspace(const CliqueTree& tree, Domain own)
+      : domain(own),
         separators(tree.separator_entries_),
         factors(tree.factor_entries_),
         log_scale(tree.cliques_.size(), 0),
         factor_range(tree.factors_.size(), 0),
-        separator_range(tree.cliques_.size(), 0) {}
+        separator_range(tree.cliques_.size()),
+        given(tree.cliques_.size(), nullptr) {
+    if (domain != Domain::logarithm) return;
+    table = detail::Buffer(tree.largest_);
+    log_sums.emplace(tree.largest_);
+  }
 
-  detail::TableAlgebra algebra;
-  detail::Buffer tables, separators, factors;
-  std::vector<double> log_scale;  // of the message to the parent
-  std::vector<double> factor_range, separator_range;
+  /// From the least positive entry of a message to its largest, as logarithms.
+  struct Range {
+    double least = 0, largest = 0;
+  };
+
+  Domain domain;
+  detail::TableProduct product;
+  detail::Buffer table;  // a clique's logarithms
+  std::optional<detail::TableLogSums> log_sums;
+  detail::Buffer separators, factors;  // messages to the parents, and what goes into cliques
+  detail::Buffer down;                 // marginals of separators
+  std::vector<double> log_scale;       // of the message to the parent
+  std::vector<double> factor_range;    // from the least positive entry to the largest, one
+  std::vector<Range> separator_range;
+  std::vector<const double*> given;  // marginals of a clique's separator, once its parent has been visited
   double log_constant = 0;
   bool possible = true;
 };

@@ -50,23 +50,11 @@ AxisRuns axis_runs(const TableScope& table, const TableScope& sub, const std::ve
   return runs;
 }
 
-TableAlgebra::TableAlgebra(Domain domain, std::size_t largest)
-    : domain_(domain), largest_(largest), scratch_(std::max<std::size_t>(largest, 4)) {}
+TableLogSums::TableLogSums(std::size_t largest) : scratch_(std::max<std::size_t>(largest, 4)), difference_(largest) {}
 
-void TableAlgebra::clear(double* table, std::size_t size) const {
-  std::fill(table, table + size, domain_ == Domain::linear ? 1.0 : 0.0);
-}
-
-void TableAlgebra::spread(double* table, const AxisRuns& runs, const double* sub) {
-  combine(kernels<TableKernels>().assign, table, runs, sub);
-}
-
-void TableAlgebra::absorb(double* table, const AxisRuns& runs, const double* sub) {
-  const auto& k = kernels<TableKernels>();
-  combine(domain_ == Domain::linear ? k.multiply : k.add, table, runs, sub);
-}
-
-void TableAlgebra::combine(Combine kernel, double* table, const AxisRuns& runs, const double* sub) {
+/// table = sub, spread over the axes that are absent from it
+void TableLogSums::spread(double* table, const AxisRuns& runs, const double* sub) {
+  const auto kernel = kernels<TableKernels>().assign;
   const std::size_t last = best_absent_run(runs);
   if (last == runs.size()) return kernel(table, 1, 1, product(runs, 0, runs.size()), sub);
   // All absent runs but one are spread into scratch, innermost first, while the table is still small.
@@ -81,8 +69,7 @@ void TableAlgebra::combine(Combine kernel, double* table, const AxisRuns& runs, 
   for (std::size_t i = runs.size(); i-- > 0;) {
     if (runs[i].present || i == last) continue;
     double* target = scratch_.data() + (second ? half : 0);
-    kernels<TableKernels>().assign(target, product(inserted, 0, i), runs[i].size, product(inserted, i + 1, runs.size()),
-                                   current);
+    kernel(target, product(inserted, 0, i), runs[i].size, product(inserted, i + 1, runs.size()), current);
     inserted[i].size = runs[i].size;
     current = target;
     second = !second;
@@ -90,7 +77,7 @@ void TableAlgebra::combine(Combine kernel, double* table, const AxisRuns& runs, 
   kernel(table, product(runs, 0, last), runs[last].size, product(runs, last + 1, runs.size()), current);
 }
 
-void TableAlgebra::reduce(Reduce kernel, const double* table, AxisRuns runs, double* sub) {
+void TableLogSums::reduce(Reduce kernel, const double* table, AxisRuns runs, double* sub) {
   const std::size_t half = scratch_.size() / 2;
   bool second = false;
   while (true) {
@@ -113,15 +100,15 @@ void TableAlgebra::reduce(Reduce kernel, const double* table, AxisRuns runs, dou
   }
 }
 
-void TableAlgebra::project(const double* table, const AxisRuns& runs, double* sub) {
+void TableLogSums::project(const double* table, const AxisRuns& runs, double* sub) {
   const auto& k = kernels<TableKernels>();
-  if (domain_ == Domain::linear) return reduce(k.sum, table, runs, sub);
-  if (domain_ == Domain::maximum) return reduce(k.max, table, runs, sub);
   const std::size_t all = product(runs, 0, runs.size());
   std::size_t kept = 1;
   for (const auto& run : runs) kept *= run.present ? run.size : 1;
-  if (difference_.size() < largest_) difference_ = Buffer(largest_);
-  if (maxima_.size() < kept) maxima_ = Buffer(kept);
+  if (maxima_.size() < kept) {
+    maxima_ = Buffer();  // before the larger one
+    maxima_ = Buffer(kept);
+  }
   reduce(k.max, table, runs, maxima_.data());
   spread(difference_.data(), runs, maxima_.data());
   k.subtract_from(table, difference_.data(), all);

@@ -47,34 +47,21 @@ using AxisRuns = std::vector<AxisRun>;
 
 AxisRuns axis_runs(const TableScope& table, const TableScope& sub, const std::vector<std::size_t>& cardinalities);
 
-/// Products and sums of tables over different variables. Axes are summed out, and small tables spread, one run of axes
-/// after the other, so that every inner loop is contiguous.
-class TableAlgebra {
+/// Log-sum-exp of tables of logarithms. Axes are summed out, and small tables spread, one run of axes after the other,
+/// so that every inner loop is contiguous.
+class TableLogSums {
  public:
-  /// Sums or multiplies numbers, or adds logarithms and takes log-sum-exp or the maximum.
-  enum class Domain { linear, logarithm, maximum };
-
   /// For tables of at most `largest` entries.
-  TableAlgebra(Domain domain, std::size_t largest);
+  explicit TableLogSums(std::size_t largest);
 
-  Domain domain() const { return domain_; }
-  /// Sets all entries to one (or log one).
-  void clear(double* table, std::size_t size) const;
-  /// table = sub, spread over the axes that are absent from it
-  void spread(double* table, const AxisRuns& runs, const double* sub);
-  /// table *= sub (or += for logarithms)
-  void absorb(double* table, const AxisRuns& runs, const double* sub);
-  /// sub = sum of the table over the absent axes (or log-sum-exp, or maximum)
+  /// sub = log-sum-exp of the table over the absent axes
   void project(const double* table, const AxisRuns& runs, double* sub);
 
  private:
-  using Combine = void (*)(double*, std::size_t, std::size_t, std::size_t, const double*);
   using Reduce = void (*)(const double*, std::size_t, std::size_t, std::size_t, double*);
-  void combine(Combine kernel, double* table, const AxisRuns& runs, const double* sub);
+  void spread(double* table, const AxisRuns& runs, const double* sub);
   void reduce(Reduce kernel, const double* table, AxisRuns runs, double* sub);
 
-  Domain domain_;
-  std::size_t largest_;
   Buffer scratch_, difference_, maxima_;
 };
 

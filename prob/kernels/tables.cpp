@@ -65,48 +65,25 @@ void reduce(const double* __restrict x, std::size_t outer, std::size_t n, std::s
   reduce_fixed<Reduce, 0, 0>(x, outer, n, inner, y);
 }
 
-struct Assign {
-  static void apply(double& x, double m) { x = m; }
-};
-struct Multiply {
-  static void apply(double& x, double m) { x *= m; }
-};
-struct Add {
-  static void apply(double& x, double m) { x += m; }
-};
-
-template <class Combine, std::size_t N, std::size_t Inner>
-void combine_fixed(double* __restrict x, std::size_t outer, std::size_t n, std::size_t inner,
-                   const double* __restrict m) {
+template <std::size_t N, std::size_t Inner>
+void assign_fixed(double* __restrict x, std::size_t outer, std::size_t n, std::size_t inner,
+                  const double* __restrict m) {
   const std::size_t count = N ? N : n, width = Inner ? Inner : inner;
   for (std::size_t o = 0; o < outer; ++o, m += width)
     for (std::size_t k = 0; k < count; ++k, x += width)
-      for (std::size_t i = 0; i < width; ++i) Combine::apply(x[i], m[i]);
+      for (std::size_t i = 0; i < width; ++i) x[i] = m[i];
 }
 
-template <class Combine>
-void combine_run(double* __restrict x, std::size_t outer, std::size_t n, const double* __restrict m) {
-  for (std::size_t o = 0; o < outer; ++o, x += n) {
-    const double value = m[o];
-    for (std::size_t k = 0; k < n; ++k) Combine::apply(x[k], value);
-  }
-}
-
-template <class Combine>
-void combine(double* __restrict x, std::size_t outer, std::size_t n, std::size_t inner, const double* __restrict m) {
+void assign(double* __restrict x, std::size_t outer, std::size_t n, std::size_t inner, const double* __restrict m) {
   if (inner == 1) {
-    if (n == 2) return combine_fixed<Combine, 2, 1>(x, outer, n, inner, m);
-    if (n == 4) return combine_fixed<Combine, 4, 1>(x, outer, n, inner, m);
-    return combine_run<Combine>(x, outer, n, m);
+    if (n == 2) return assign_fixed<2, 1>(x, outer, n, inner, m);
+    if (n == 4) return assign_fixed<4, 1>(x, outer, n, inner, m);
+    return assign_fixed<0, 1>(x, outer, n, inner, m);
   }
-  if (inner == 2)
-    return n == 2 ? combine_fixed<Combine, 2, 2>(x, outer, n, inner, m)
-                  : combine_fixed<Combine, 0, 2>(x, outer, n, inner, m);
-  if (inner == 4)
-    return n == 2 ? combine_fixed<Combine, 2, 4>(x, outer, n, inner, m)
-                  : combine_fixed<Combine, 0, 4>(x, outer, n, inner, m);
-  if (inner == 8) return combine_fixed<Combine, 0, 8>(x, outer, n, inner, m);
-  combine_fixed<Combine, 0, 0>(x, outer, n, inner, m);
+  if (inner == 2) return n == 2 ? assign_fixed<2, 2>(x, outer, n, inner, m) : assign_fixed<0, 2>(x, outer, n, inner, m);
+  if (inner == 4) return n == 2 ? assign_fixed<2, 4>(x, outer, n, inner, m) : assign_fixed<0, 4>(x, outer, n, inner, m);
+  if (inner == 8) return assign_fixed<0, 8>(x, outer, n, inner, m);
+  assign_fixed<0, 0>(x, outer, n, inner, m);
 }
 
 void subtract_from(const double* x, double* y, std::size_t n) {
@@ -117,10 +94,6 @@ void exp(double* x, std::size_t n) {
   std::size_t i = 0;
   for (; i + lanes<double> <= n; i += lanes<double>) store<double>(x + i, vexp(load<double>(x + i)));
   if (i < n) store_partial<double>(x + i, vexp(load_partial<double>(x + i, n - i)), n - i);
-}
-
-void ratio(const double* a, const double* b, double* y, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) y[i] = a[i] == 0 ? 0 : a[i] / b[i];
 }
 
 void scale(double* x, double factor, std::size_t n) {
@@ -143,9 +116,8 @@ double least_positive(const double* x, std::size_t n) {
 
 template <>
 const TableKernels& kernels() {
-  static constexpr TableKernels table = {
-      reduce<Sum>, reduce<Max>, combine<Assign>, combine<Multiply>, combine<Add>,    subtract_from, exp,
-      ratio,       scale,       shift,           reduce_run<Max>,   reduce_run<Sum>, least_positive};
+  static constexpr TableKernels table = {reduce<Sum>, reduce<Max>, assign,          subtract_from,   exp,
+                                         scale,       shift,       reduce_run<Max>, reduce_run<Sum>, least_positive};
   return table;
 }
 

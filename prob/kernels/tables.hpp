@@ -11,16 +11,12 @@ struct TableKernels {
   /// y = sum over the middle axis, or maximum
   void (*sum)(const double* x, std::size_t outer, std::size_t n, std::size_t inner, double* y);
   void (*max)(const double* x, std::size_t outer, std::size_t n, std::size_t inner, double* y);
-  /// x = m, x *= m, x += m, each m for all of the middle axis
+  /// x = m for all of the middle axis
   void (*assign)(double* x, std::size_t outer, std::size_t n, std::size_t inner, const double* m);
-  void (*multiply)(double* x, std::size_t outer, std::size_t n, std::size_t inner, const double* m);
-  void (*add)(double* x, std::size_t outer, std::size_t n, std::size_t inner, const double* m);
   /// y = x - y, but -inf where x is (y holds finite numbers or -inf)
   void (*subtract_from)(const double* x, double* y, std::size_t n);
   /// x = exp(x)
   void (*exp)(double* x, std::size_t n);
-  /// y = a / b, but 0 where a is 0
-  void (*ratio)(const double* a, const double* b, double* y, std::size_t n);
   void (*scale)(double* x, double factor, std::size_t n);
   void (*shift)(double* x, double term, std::size_t n);
   double (*maximum)(const double* x, std::size_t n);

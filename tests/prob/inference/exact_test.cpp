@@ -204,6 +204,6 @@ TEST_CASE("inference allocates no more than it announced, nor much less") {
     constexpr double accounting = 65536;  // how exactly the pool knows its peak
     CHECK(sums <= tree.bytes() + accounting);
     CHECK(maximum <= tree.bytes() + accounting);
-    CHECK(sums > .4 * tree.bytes());
+    CHECK(sums > (spread > 1 ? .4 : .25) * tree.bytes());  // numbers need no table of a clique
   }
 }
