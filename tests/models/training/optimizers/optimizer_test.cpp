@@ -190,6 +190,20 @@ TEST_CASE("optimizer: clipping by norm and by value, in the update and by hand")
   y.set_gradient(Tensor<double>{12.0});
   CHECK(clip_gradient_norm<double>({x, y}, 1.0) == doctest::Approx(13));
   CHECK(gradient_norm<double>({x, y}) == doctest::Approx(1));
+  // What is within the limits stays as it is.
+  x.set_gradient(gradient);
+  y.set_gradient(Tensor<double>{0.0});
+  CHECK(gradient_norm<double>({x, y}) == 5);
+  CHECK(clip_gradient_norm<double>({x, y}, 6.0) == 5);
+  CHECK(gradient_norm<double>({x, y}) == 5);
+  sgd.set_clipping({.norm = 6, .value = 7});
+  const double before = x.value()(1);
+  sgd.step();
+  CHECK(x.value()(1) == doctest::Approx(before - 4).epsilon(1e-14));
+  // More elements than a thread gets as one piece of a sum.
+  Var<float> large = Var<float>::filled({70003}, 0.f, true);
+  large.set_gradient(Tensor<float>(std::vector<std::size_t>{70003}, 2.f));
+  CHECK(gradient_norm<float>({large}) == doctest::Approx(2 * std::sqrt(70003.0)).epsilon(1e-14));
 }
 
 TEST_CASE("optimizer: rows of embeddings are updated lazily, as the dense update where it leaves other rows alone") {
