@@ -100,6 +100,11 @@ void PairwisePassing<T>::read(Run& run, std::int64_t b, Forward<T>& c) {
       parts.push_back({static_cast<std::size_t>(n / (K * K)), c.output(output).data + b * n});
     }
   c.output(0)[b] = static_cast<T>(run.engine.read(run.potentials.input(), run.kept.back(), log_marginals, parts));
+  if (c.output(0)[b] == -std::numeric_limits<T>::infinity()) {
+    for (int output = 1; output < outputs(); ++output)
+      std::fill_n(c.output(output).data + b * layout_.elements(output), layout_.elements(output), T(0));
+    return;
+  }
   PoolBuffer<T> marginals(states);
   kernels<PairwiseBeliefKernels<T>>().exp(log_marginals, states, marginals.data());
   for (int output = 1; output < outputs(); ++output) {
