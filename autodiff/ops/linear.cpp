@@ -1,46 +1,25 @@
 #include <tapestry/autodiff/ops/linear.hpp>
 
-#include <algorithm>
-
 #include <tapestry/autodiff/blas.hpp>
-#include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/operation.hpp>
+#include <tapestry/autodiff/ops/affine.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
 #include <tapestry/autodiff/ops/matmul.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/ops/structure.hpp>
 #include <tapestry/autodiff/saved_operation.hpp>
-#include <tapestry/autodiff/threads.hpp>
+#include <tapestry/autodiff/storage.hpp>
 
 namespace tapestry {
 namespace {
 
 using Int = std::int64_t;
 
-// Elements that a thread takes at once, and those that stay in the nearest cache between two passes.
-constexpr Int chunk_elements = 65536;
-constexpr Int block_elements = 2048;
-
-Int rows_of(Int elements, Int columns) {
-  return std::max<Int>(1, elements / std::max<Int>(1, columns));
-}
-
-/// Calls f(begin, end) for blocks of rows within [begin, end).
-template <class F>
-void for_blocks(Int begin, Int end, Int columns, F f) {
-  const Int step = rows_of(block_elements, columns);
-  for (; begin < end; begin += step) f(begin, std::min(begin + step, end));
-}
-
-template <class T>
-const detail::ElementwiseKernels<T>& table() {
-  return detail::kernels<detail::ElementwiseKernels<T>>();
-}
-
 // The derivative of every activation follows from its value: the sum before it is not kept. Without a bias there are
 // two inputs.
 template <class T>
-class Linear final : public Operation<T>, public SavedOperation {
+class Linear final : public Operation<T>, public SavedOperation, public detail::AffineOperation {
   using typename Operation<T>::Shapes;
 
  public:
@@ -50,6 +29,9 @@ class Linear final : public Operation<T>, public SavedOperation {
     a(activation_);
     Attributes::require(activation_ >= Activation::none && activation_ <= Activation::softplus);
   }
+
+  bool affine() const override { return true; }
+  Activation activation() const override { return activation_; }
 
   std::string_view name() const override { return "linear"; }
   Shape shape(const Shapes& in, int) const override {
@@ -73,18 +55,7 @@ class Linear final : public Operation<T>, public SavedOperation {
     const auto y = c.output();
     const Int in = w.shape[0], out = w.shape[1], rows = rows_in(y.shape);
     detail::gemm(false, false, rows, out, in, T(1), x.data, in, w.data, out, T(0), y.data, out);
-    if (bias == nullptr && activation_ == Activation::none) return;
-    const auto add = table<T>().binary[static_cast<int>(detail::Binary::add)];
-    const auto n = static_cast<std::size_t>(out);
-    detail::parallel_for(rows, rows_of(chunk_elements, out), [&](Int begin, Int end) {
-      for_blocks(begin, end, out, [&](Int first, Int last) {
-        if (bias != nullptr)
-          for (Int i = first; i < last; ++i) add(y.data + i * out, 1, bias, 1, y.data + i * out, n);
-        T* block = y.data + first * out;
-        if (activation_ != Activation::none)
-          table<T>().unary[kernel()](block, block, static_cast<std::size_t>((last - first) * out));
-      });
-    });
+    detail::add_bias_and_activate(activation_, rows, out, bias, y.data);
   }
 
   void backward(Backward<T>& c) override {
@@ -94,7 +65,9 @@ class Linear final : public Operation<T>, public SavedOperation {
     const bool inner = activation_ != Activation::none;
     const detail::Scratch<T> scratch(inner ? static_cast<std::size_t>(g.size()) : 0);
     const T* gz = inner ? scratch.data() : g.data;
-    before_activation(c, g, rows, out, scratch.data());
+    const bool bias = c.inputs() > 2 && c.wants(2);
+    detail::before_activation(activation_, rows, out, g.data, inner ? c.output().data : nullptr, scratch.data(),
+                              bias ? c.add_to(2) : nullptr);
     if (c.wants(0)) {
       const Target<T> to = c.target(0);
       detail::gemm(false, true, rows, in, out, T(1), gz, out, c.input(1).data, out, to.accumulate ? T(1) : T(0),
@@ -137,14 +110,6 @@ class Linear final : public Operation<T>, public SavedOperation {
     for (int i = 0; i + 1 < y.rank(); ++i) rows *= y[i];
     return rows;
   }
-  int kernel() const {
-    using detail::Unary;
-    return static_cast<int>(activation_ == Activation::relu       ? Unary::relu
-                            : activation_ == Activation::sigmoid  ? Unary::sigmoid
-                            : activation_ == Activation::softplus ? Unary::softplus
-                                                                  : Unary::tanh);
-  }
-
   Var<T> slope(const Var<T>& y) const {
     switch (activation_) {
       case Activation::relu:
@@ -158,44 +123,6 @@ class Linear final : public Operation<T>, public SavedOperation {
       default:
         return Var<T>(T(1));
     }
-  }
-
-  // The gradient of the sum before the activation, and of the bias: in one pass, by chunks whose sums are added in
-  // their order.
-  void before_activation(Backward<T>& c, const Array<const T>& g, Int rows, Int out, T* gz) {
-    const bool inner = activation_ != Activation::none, bias = c.inputs() > 2 && c.wants(2);
-    if (!inner && !bias) return;
-    const T* y = inner ? c.output().data : nullptr;
-    const Int grain = rows_of(chunk_elements, out), chunks = (rows + grain - 1) / grain;
-    const auto n = static_cast<std::size_t>(out);
-    const detail::Scratch<T> sums(bias ? n * static_cast<std::size_t>(chunks) : 0);
-    detail::parallel_for(rows, grain, [&](Int begin, Int end, Int chunk) {
-      T* sum = sums.data() + chunk * out;
-      if (bias) std::fill_n(sum, out, T(0));
-      for_blocks(begin, end, out, [&](Int first, Int last) {
-        const T* from = g.data + first * out;
-        if (inner) {
-          through_activation(from, y + first * out, gz + first * out, static_cast<std::size_t>((last - first) * out));
-          from = gz + first * out;
-        }
-        if (bias)
-          for (Int i = first; i < last; ++i, from += out) table<T>().accumulate(from, sum, n);
-      });
-    });
-    if (!bias) return;
-    T* total = c.add_to(2);
-    for (Int chunk = 0; chunk < chunks; ++chunk) table<T>().accumulate(sums.data() + chunk * out, total, n);
-  }
-
-  // gz = g f'(z), from y = f(z).
-  void through_activation(const T* g, const T* y, T* gz, std::size_t n) const {
-    using detail::Unary;
-    const auto& t = table<T>();
-    if (activation_ != Activation::softplus) return t.unary_backward[kernel()](g, nullptr, y, gz, n, false);
-    t.unary[static_cast<int>(Unary::negative)](y, gz, n);
-    t.unary[static_cast<int>(Unary::expm1)](gz, gz, n);
-    t.unary[static_cast<int>(Unary::negative)](gz, gz, n);
-    t.binary[static_cast<int>(detail::Binary::multiply)](g, 1, gz, 1, gz, n);
   }
 
   Activation activation_;

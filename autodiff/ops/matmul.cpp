@@ -3,6 +3,7 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/batched_product.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
+#include <tapestry/autodiff/ops/structure.hpp>
 #include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
@@ -24,7 +25,7 @@ Shape matrices(Shape batch, std::int64_t rows, std::int64_t columns) {
 
 // The products of two arrays of rank >= 2, summed over some axes of the batch where `result` is given.
 template <class T>
-class MatMul final : public Operation<T>, public SavedOperation {
+class MatMul final : public Operation<T>, public SavedOperation, public detail::AffineOperation {
   using typename Operation<T>::Shapes;
 
  public:
@@ -34,6 +35,8 @@ class MatMul final : public Operation<T>, public SavedOperation {
 
   explicit MatMul(Attributes& a) { attributes(a); }
   void attributes(Attributes& a) override { a(trans_a_), a(trans_b_), a(summed_), a(result_); }
+
+  bool affine() const override { return !trans_a_ && !trans_b_ && !summed_; }
 
   std::string_view name() const override { return "matmul"; }
   Shape shape(const Shapes& in, int) const override {

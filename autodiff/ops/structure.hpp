@@ -1,5 +1,6 @@
 #pragma once
 
+#include <tapestry/autodiff/ops/linear.hpp>
 #include <tapestry/autodiff/ops/strided_view.hpp>
 
 // What captured programs know of operations beside the elementwise ones.
@@ -21,6 +22,15 @@ class RelocatingOperation {
 class SummingOperation {
  public:
   virtual ~SummingOperation() = default;
+};
+
+/// activation(x W + b), where input 1 has rank 2.
+class AffineOperation {
+ public:
+  virtual ~AffineOperation() = default;
+  /// False for other products of the same class.
+  virtual bool affine() const = 0;
+  virtual Activation activation() const { return Activation::none; }
 };
 
 }  // namespace tapestry::detail

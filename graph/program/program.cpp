@@ -10,6 +10,7 @@
 #include <tapestry/autodiff/observer.hpp>
 #include <tapestry/autodiff/sweep.hpp>
 #include <tapestry/autodiff/tape.hpp>
+#include <tapestry/graph/program/affine.hpp>
 #include <tapestry/graph/program/recorder.hpp>
 #include <tapestry/graph/program/state.hpp>
 
@@ -23,10 +24,6 @@ void print_part(std::ostream& out, const char* name, const ProgramReport::Part& 
       << '\n';
 }
 
-ProgramReport::Part part_of(const detail::Executable& executable) {
-  return {executable.graph().steps.size(), executable.plan().values_bytes, executable.plan().arena_bytes};
-}
-
 // Steps that give an array another shape take no time.
 void remove_renamings(detail::ProgramGraph& graph) {
   std::erase_if(graph.steps,
@@ -35,6 +32,33 @@ void remove_renamings(detail::ProgramGraph& graph) {
 
 }  // namespace
 
+ProgramReport::Part detail::part_of(const Executable& executable) {
+  return {executable.graph().steps.size(), executable.plan().values_bytes, executable.plan().arena_bytes};
+}
+
+detail::Differentiated detail::differentiate(ProgramGraph graph, const std::vector<ValueId>& wanted) {
+  Differentiated out;
+  out.outputs = graph.outputs.size();
+  const std::size_t before = graph.values.size();
+  const std::vector<ValueId> found = append_gradients(graph, wanted);
+  std::vector<bool> is_gradient(graph.values.size(), true);
+  std::fill_n(is_gradient.begin(), before, false);
+  for (const ValueId id : found)
+    if (id != no_value) graph.outputs.push_back(id);
+  merge_common_steps(graph);
+  remove_dead_steps(graph);
+  std::size_t next = out.outputs;
+  for (const ValueId id : found) out.gradients.push_back(id == no_value ? id : graph.outputs[next++]);
+  remove_renamings(graph);
+  std::size_t forward_steps = 0;
+  while (forward_steps < graph.steps.size() && !is_gradient[graph.steps[forward_steps].outputs[0]]) ++forward_steps;
+  recompute_cheap_steps(graph, forward_steps);
+  remove_dead_steps(graph);
+  fuse_elementwise_steps(graph);
+  out.graph = std::move(graph);
+  return out;
+}
+
 std::ostream& operator<<(std::ostream& out, const ProgramReport& report) {
   std::ostringstream text;
   text << report.recorded << " operations recorded: " << report.folded << " constant, " << report.merged
@@ -42,6 +66,7 @@ std::ostream& operator<<(std::ostream& out, const ProgramReport& report) {
        << "              steps    bytes before     bytes after    ratio\n";
   print_part(text, "forward", report.forward);
   if (report.backward.steps > 0) print_part(text, "backward", report.backward);
+  if (report.training.steps > 0) print_part(text, "training", report.training);
   return out << text.str();
 }
 
@@ -70,32 +95,17 @@ void Program<T>::State::build(detail::ProgramGraph graph) {
   const detail::ProgramValue& result = graph.values[graph.outputs[0]];
   const bool differentiable = result.differentiable && result.shape.elements() == 1 && !wanted.empty();
   if (differentiable) {
-    detail::ProgramGraph both = graph;
-    const std::vector<detail::ValueId> found = detail::append_gradients(both, wanted);
-    std::vector<bool> is_gradient(both.values.size(), true);
-    std::fill_n(is_gradient.begin(), graph.values.size(), false);
-    const std::vector<detail::ValueId> outputs = both.outputs;
-    for (const detail::ValueId id : found)
-      if (id != detail::no_value) both.outputs.push_back(id);
-    detail::merge_common_steps(both);
-    detail::remove_dead_steps(both);
-    std::vector<detail::ValueId> apart;
-    std::size_t next = outputs.size();
-    for (const detail::ValueId id : found) apart.push_back(id == detail::no_value ? id : both.outputs[next++]);
-    remove_renamings(both);
-    std::size_t forward_steps = 0;
-    while (forward_steps < both.steps.size() && !is_gradient[both.steps[forward_steps].outputs[0]]) ++forward_steps;
-    detail::recompute_cheap_steps(both, forward_steps);
-    detail::remove_dead_steps(both);
-    detail::fuse_elementwise_steps(both);
-    backward = std::make_unique<detail::Executable>(std::move(both), std::move(apart));
+    detail::Differentiated both = detail::differentiate(graph, wanted);
+    detail::stream_few_rows(both.graph);
+    backward = std::make_unique<detail::Executable>(std::move(both.graph), std::move(both.gradients));
     gradients.resize(wanted.size());
-    report.backward = part_of(*backward);
+    report.backward = detail::part_of(*backward);
   }
   remove_renamings(graph);
   detail::fuse_elementwise_steps(graph);
+  detail::stream_few_rows(graph);
   forward = std::make_unique<detail::Executable>(std::move(graph), std::vector<detail::ValueId>{});
-  report.forward = part_of(*forward);
+  report.forward = detail::part_of(*forward);
 }
 
 template <class T>
@@ -173,34 +183,58 @@ void Program<T>::run(std::span<const Var<T>> inputs) {
 }
 
 template <class T>
-void Program<T>::run_backward(std::span<const Var<T>> inputs) {
-  if (state().backward == nullptr) {
-    if (output_shape(0).elements() != 1)
-      fail<ShapeError>("program", "the gradient of output 0 of shape ", output_shape(0),
-                       ", which must have one element");
-    fail<GraphError>("program", "output 0 depends on nothing that requires a gradient");
-  }
-  State& own = *state_;
-  detail::Executable& executable = *own.backward;
-  own.bind(executable, inputs);
-  for (std::size_t k = 0; k < own.wanted.size(); ++k) {
+void Program<T>::State::run_gradients(detail::Executable& executable, std::span<const Var<T>> inputs,
+                                      const std::vector<char>& left_out) {
+  bind(executable, inputs);
+  const auto asked = [&](std::size_t k) { return left_out.empty() || left_out[k] == 0; };
+  for (std::size_t k = 0; k < wanted.size(); ++k) {
+    if (!asked(k)) continue;
     // What somebody else holds now is left to them.
-    const auto bytes = executable.graph().bytes(own.wanted[k]);
-    if (!own.gradients[k] || !own.gradients[k].unique())
-      own.gradients[k] = detail::StorageRef(detail::new_storage(bytes));
-    executable.set_apart(k, own.gradients[k]->data);
+    const auto bytes = executable.graph().bytes(wanted[k]);
+    if (!gradients[k] || !gradients[k].unique()) gradients[k] = detail::StorageRef(detail::new_storage(bytes));
+    executable.set_apart(k, gradients[k]->data);
   }
   executable.run();
-  own.latest = &executable;
-  for (std::size_t k = 0; k < own.wanted.size(); ++k) {
+  latest = &executable;
+  for (std::size_t k = 0; k < wanted.size(); ++k) {
+    if (!asked(k)) continue;
     const detail::ValueId id = executable.apart()[k];
-    detail::Storage& to = *own.gradients[k].get();
+    detail::Storage& to = *gradients[k].get();
     if (id == detail::no_value)
       std::memset(to.data, 0, to.bytes);
     else if (!executable.is_apart(k))
       std::memcpy(to.data, executable.data(id), to.bytes);
-    if (k < own.variables.size() && id != detail::no_value) own.add_to_variable(k);
+    if (k < variables.size() && id != detail::no_value) add_to_variable(k);
   }
+}
+
+template <class T>
+void Program<T>::State::run_backward(std::span<const Var<T>> inputs) {
+  if (backward == nullptr) {
+    const Shape& result = source.values[source.outputs[0]].shape;
+    if (result.elements() != 1)
+      fail<ShapeError>("program", "the gradient of output 0 of shape ", result, ", which must have one element");
+    fail<GraphError>("program", "output 0 depends on nothing that requires a gradient");
+  }
+  run_gradients(*backward, inputs, {});
+}
+
+template <class T>
+void Program<T>::run_backward(std::span<const Var<T>> inputs) {
+  state();
+  state_->run_backward(inputs);
+}
+
+template <class T>
+void Program<T>::attach(ParameterUpdate<T>& optimizer) {
+  state();
+  state_->attach(optimizer);
+}
+
+template <class T>
+void Program<T>::train(std::span<const Var<T>> inputs) {
+  state();
+  state_->train(inputs);
 }
 
 template <class T>

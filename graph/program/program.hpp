@@ -11,6 +11,7 @@
 
 #include <tapestry/autodiff/checkpoint.hpp>
 #include <tapestry/autodiff/variable.hpp>
+#include <tapestry/graph/program/update.hpp>
 
 namespace tapestry {
 
@@ -29,6 +30,7 @@ struct ProgramReport {
   std::size_t dead = 0;      ///< whose results nothing reads
   Part forward;
   Part backward;  ///< forward and backward together; zero where no gradient can be asked for
+  Part training;  ///< with the updates of an optimiser; zero where none is attached
 };
 /// A table of it.
 std::ostream& operator<<(std::ostream& out, const ProgramReport& report);
@@ -65,6 +67,19 @@ class Program {
     run_backward(std::span<const Var<T>>(std::array<Var<T>, sizeof...(Vars)>{inputs...}));
   }
 
+  /// Plans train() with an optimiser, which must outlive the program.
+  /// @throws GraphError if there is no gradient, or none of a parameter of the optimiser
+  void attach(ParameterUpdate<T>& optimizer);
+  /// One step of training: computes the outputs and lets the optimiser update its parameters, as its zero_gradients(),
+  /// run_backward() and its step() do. Its parameters hold no gradient afterwards: where it can be, a gradient is used
+  /// up as it is computed. An operation that fails in the backward part leaves some parameters updated.
+  /// @throws GraphError unless an optimiser is attached, or if a parameter is frozen no longer that was at the capture
+  void train(std::span<const Var<T>> inputs);
+  template <class... Vars>
+  requires(std::is_same_v<Vars, Var<T>>&&...) void train(const Vars&... inputs) {
+    train(std::span<const Var<T>>(std::array<Var<T>, sizeof...(Vars)>{inputs...}));
+  }
+
   /// A result of the last run; the next one overwrites it.
   TensorView<const T> output(std::size_t i = 0) const;
   /// After run_backward(): the gradient of input i. @throws GraphError unless the example required a gradient
@@ -99,6 +114,17 @@ requires(std::is_invocable_r_v<Var<T>, F, Var<T>, Vars...>) Program<T> capture(c
     (std::make_index_sequence<1 + sizeof...(Vars)>());
   };
   return capture<T>(general, std::vector<Var<T>>{first, rest...});
+}
+
+/// A program of f with an optimiser attached, so that train() makes one step of training.
+template <class F, class T, class... Vars>
+requires(std::is_invocable_r_v<Var<T>, F, Var<T>, Vars...>) Program<T> capture_training(const F& f,
+                                                                                        ParameterUpdate<T>& optimizer,
+                                                                                        const Var<T>& first,
+                                                                                        const Vars&... rest) {
+  Program<T> program = capture(f, first, rest...);
+  program.attach(optimizer);
+  return program;
 }
 
 /// The steps of a program for write_dot() and write_table(): of run(), or of run_backward().

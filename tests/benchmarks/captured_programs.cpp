@@ -1,9 +1,11 @@
-// Captured programs beside the tape: time of a step and peak memory of the same function, measured in turns, with one
-// thread.
+// Captured programs beside the tape: time of a step and peak memory of the same function, measured in turns. With one
+// thread by its processor time, with two by the clock. "training" is the gradient, and where there is an optimiser its
+// update, too: within the program (train), or after it (gradients).
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,14 +24,14 @@ struct Workload {
   std::function<V()> loss;  // recorded on the tape
   Program<float> program;   // the same, captured
   std::vector<V> parameters;
-  std::function<void()> update;  // of the parameters, on both sides
+  std::shared_ptr<Adam<float>> optimizer;  // of the parameters, on both sides; may be missing
 };
 
-// Processor time of this thread: others may use the machine.
+// Of this thread where it is alone: others may use the machine.
 double microseconds(const std::function<void()>& f, int times) {
   const auto now = [] {
     timespec t{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    clock_gettime(threads() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
     return static_cast<double>(t.tv_sec) * 1e6 + static_cast<double>(t.tv_nsec) * 1e-3;
   };
   const double start = now();
@@ -54,7 +56,7 @@ void measure(Workload& w) {
     for (V& parameter : w.parameters) parameter.zero_gradient();
   };
   const auto update = [&] {
-    if (w.update) w.update();
+    if (w.optimizer) w.optimizer->step();
     zero();
   };
   const auto forward_tape = [&] {
@@ -66,47 +68,53 @@ void measure(Workload& w) {
     w.loss().backward();
     update();
   };
-  const auto program = [&] {
+  const auto gradients = [&] {
     w.program.run_backward();
     update();
   };
+  const auto training = [&] { w.program.train(); };
   zero();
-  const std::function<void()> sides[] = {forward_tape, forward_program, tape, program};
-  std::vector<double> times[4];
+  std::vector<std::function<void()>> sides{forward_tape, forward_program, tape, gradients};
+  if (w.optimizer) sides.push_back(training);
+  std::vector<std::vector<double>> times(sides.size());
   const int repeats = std::max(1, static_cast<int>(3000 / (microseconds(tape, 3) + 1)));
   for (int round = 0; round < 41; ++round)
-    for (std::size_t k = 0; k < 4; ++k) times[k].push_back(microseconds(sides[k], repeats));
+    for (std::size_t k = 0; k < sides.size(); ++k) times[k].push_back(microseconds(sides[k], repeats));
   const auto& report = w.program.report();
   // Programs hold their memory always; the gradients of parameters are counted on both sides.
   const double tape_forward = peak_bytes(forward_tape), tape_backward = peak_bytes([&] { w.loss().backward(); });
   zero();
+  double gradient_bytes = 0;
+  for (const V& parameter : w.parameters) gradient_bytes += static_cast<double>(parameter.size()) * sizeof(float);
   const auto line = [&](const char* what, double a, double b, double bytes_a, double bytes_b) {
-    std::printf("%-24s %-9s %10.2f %10.2f %7.2fx %12.1f %12.1f", w.name.c_str(), what, a, b, a / b, bytes_a / 1e3,
-                bytes_b / 1e3);
+    std::printf("%-26s %d %-9s %10.2f %10.2f %7.2fx %12.1f %12.1f", w.name.c_str(), threads(), what, a, b, a / b,
+                bytes_a / 1e3, bytes_b / 1e3);
     // The pool's peak is exact to 64 KiB.
     if (bytes_a < 131072)
       std::printf(" %8s\n", "-");
     else
       std::printf(" %7.2fx\n", bytes_a / std::max(1.0, bytes_b));
   };
-  line("forward", median(times[0]), median(times[1]), tape_forward, static_cast<double>(report.forward.peak_bytes));
-  line("training", median(times[2]), median(times[3]), tape_backward, [&] {
-    double gradients = 0;
-    for (const V& parameter : w.parameters) gradients += static_cast<double>(parameter.size()) * sizeof(float);
-    return static_cast<double>(report.backward.peak_bytes) + gradients;
-  }());
+  const auto peak = [](const ProgramReport::Part& part) { return static_cast<double>(part.peak_bytes); };
+  line("forward", median(times[0]), median(times[1]), tape_forward, peak(report.forward));
+  line(w.optimizer ? "gradients" : "training", median(times[2]), median(times[3]), tape_backward,
+       peak(report.backward) + gradient_bytes);
+  if (w.optimizer) line("training", median(times[2]), median(times[4]), tape_backward, peak(report.training));
 }
 
-Workload make(std::string name, std::function<V()> loss, std::vector<V> parameters, std::function<void()> update = {}) {
+Workload make(std::string name, std::function<V()> loss, std::vector<V> parameters,
+              std::shared_ptr<Adam<float>> optimizer = {}) {
   const MultiFunction<float> f = [&](const std::vector<V>&) { return std::vector<V>{loss()}; };
   Program<float> program = capture<float>(f, {});
-  return {std::move(name), std::move(loss), std::move(program), std::move(parameters), std::move(update)};
+  if (optimizer) program.attach(*optimizer);
+  return {std::move(name), std::move(loss), std::move(program), std::move(parameters), std::move(optimizer)};
 }
 
 V normal(Generator& random, const Shape& shape, float scale) {
   return V(random.normal<float>(shape) * scale, true);
 }
 
+/// 784-512-512-10, cross-entropy, Adam.
 Workload mlp(std::int64_t batch) {
   Generator random(1);
   const std::vector<std::int64_t> sizes{784, 512, 512, 10};
@@ -125,7 +133,7 @@ Workload mlp(std::int64_t batch) {
     return cross_entropy(linear(g, parameters[4], parameters[5]), y);
   };
   const auto adam = std::make_shared<Adam<float>>(parameters, AdamOptions{.rate = 1e-3});
-  return make("mlp_adam, batch " + std::to_string(batch), loss, parameters, [adam] { adam->step(); });
+  return make("mlp_adam_b128, batch " + std::to_string(batch), loss, parameters, adam);
 }
 
 /// Mean field for a Potts-like grid, written in operations: 8 states of 32 x 32 variables, 10 iterations.
@@ -172,12 +180,13 @@ Workload chain() {
 }  // namespace
 
 int main() {
-  set_threads(1);
-  std::printf("%-24s %-9s %10s %10s %8s %12s %12s %8s\n", "", "", "tape us", "program us", "ratio", "tape kB",
-              "program kB", "ratio");
+  std::printf("%-26s %s %-9s %10s %10s %8s %12s %12s %8s\n", "", "threads", "", "tape us", "program us", "ratio",
+              "tape kB", "program kB", "ratio");
   Workload (*const workloads[])() = {[] { return mlp(8); }, [] { return mlp(128); }, mean_field, scalars, chain};
-  for (const auto make_workload : workloads) {
-    Workload workload = make_workload();
-    measure(workload);
-  }
+  for (const auto make_workload : workloads)
+    for (const int count : {1, 2}) {
+      set_threads(count);
+      Workload workload = make_workload();
+      measure(workload);
+    }
 }

@@ -14,7 +14,6 @@ namespace {
 
 // Elements per piece of work of a thread.
 constexpr std::int64_t grain = 32768;
-constexpr std::size_t most_tensors = 4;
 
 }  // namespace
 
@@ -131,16 +130,20 @@ typename Optimizer<T>::Terms Optimizer<T>::terms_of(std::size_t i, const Step& s
 }
 
 template <class T>
-void Optimizer<T>::apply(std::size_t i, const Gradient& gradient, double scale) {
+void Optimizer<T>::start(std::size_t i, double scale) {
   auto& [name, variable, options] = members_[i];
   const Step step{rate_ * options.rate_factor, options.weight_decay.value_or(setup_.weight_decay), ++counts_[i]};
   prepare(step);
-  const Terms terms = terms_of(i, step, scale);
-  T* const parameter = variable.mutable_data();
-  T* state[most_tensors] = {};
-  for (std::size_t k = 0; k < tensors_[i].size(); ++k) state[k] = tensors_[i][k].data();
+  terms_ = terms_of(i, step, scale);
+  values_ = variable.mutable_data();
+  for (std::size_t k = 0; k < tensors_[i].size(); ++k) state_[k] = tensors_[i][k].data();
+}
+
+template <class T>
+void Optimizer<T>::apply(std::size_t i, const Gradient& gradient, double scale) {
+  start(i, scale);
   if (gradient.dense) {
-    update_all(parameter, gradient.data(), state, variable.size(), terms);
+    update_all(values_, gradient.data(), state_, members_[i].variable.size(), terms_);
   } else {
     const std::int64_t rows = static_cast<std::int64_t>(gradient.rows->rows.size());
     const std::int64_t width = rows == 0 ? 0 : gradient.size() / rows;
@@ -149,20 +152,47 @@ void Optimizer<T>::apply(std::size_t i, const Gradient& gradient, double scale) 
                          [&](std::int64_t begin, std::int64_t end) {
                            for (std::int64_t k = begin; k < end; ++k) {
                              T* part[most_tensors] = {};
-                             for (std::size_t j = 0; j < tensors_[i].size(); ++j) part[j] = state[j] + row[k] * width;
-                             update(parameter + row[k] * width, gradient.data() + k * width, part,
-                                    static_cast<std::size_t>(width), terms);
+                             for (std::size_t j = 0; j < tensors_[i].size(); ++j) part[j] = state_[j] + row[k] * width;
+                             update(values_ + row[k] * width, gradient.data() + k * width, part,
+                                    static_cast<std::size_t>(width), terms_);
                            }
                          });
   }
+  limit_norms(i, gradient);
+}
+
+template <class T>
+void Optimizer<T>::limit_norms(std::size_t i, const Gradient& gradient) {
+  const auto& [name, variable, options] = members_[i];
   if (options.max_norm == 0 || variable.rank() < 2) return;
   if (gradient.rows && (options.unit_axis == 0 || options.unit_axis == -variable.rank())) {
     const std::int64_t width = variable.size() / variable.extent(0);
     for (const std::int64_t row : gradient.rows->rows)
-      detail::limit_unit_norms(parameter + row * width, {1, width}, 0, options.max_norm);
+      detail::limit_unit_norms(values_ + row * width, {1, width}, 0, options.max_norm);
   } else {
-    detail::limit_unit_norms(parameter, variable.shape(), options.unit_axis, options.max_norm);
+    detail::limit_unit_norms(values_, variable.shape(), options.unit_axis, options.max_norm);
   }
+}
+
+template <class T>
+bool Optimizer<T>::begin(std::size_t parameter) {
+  if (!members_[parameter].variable.requires_grad()) return false;
+  start(parameter, 1);
+  return true;
+}
+
+template <class T>
+void Optimizer<T>::update_elements(std::size_t parameter, const T* gradient, std::int64_t first,
+                                   std::int64_t count) const {
+  if (count == members_[parameter].variable.size()) return update_all(values_, gradient, state_, count, terms_);
+  T* part[most_tensors] = {};
+  for (std::size_t k = 0; k < setup_.tensors.size(); ++k) part[k] = state_[k] + first;
+  update(values_ + first, gradient, part, static_cast<std::size_t>(count), terms_);
+}
+
+template <class T>
+void Optimizer<T>::end(std::size_t parameter) {
+  limit_norms(parameter, {});
 }
 
 template <class T>

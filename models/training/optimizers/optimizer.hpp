@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <tapestry/graph/archive.hpp>
+#include <tapestry/graph/program/update.hpp>
 #include <tapestry/models/kernels/optimizer.hpp>
 #include <tapestry/models/training/optimizers/parameter_groups.hpp>
 
@@ -29,15 +30,14 @@ struct OptimizerTensor {
 /// terms). In methods with running means those of the other rows do not decay meanwhile; decay, L1 terms and limits on
 /// the norms of rows act on the touched rows only. LAMB makes the gradient dense.
 template <class T>
-class Optimizer {
+class Optimizer : public ParameterUpdate<T> {
  public:
-  virtual ~Optimizer() = default;
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
   /// One update from the gradients that the parameters hold.
   /// @throws NumericalError where gradients are to be clipped by a norm that is not finite; nothing is changed then
-  void step();
+  void step() final;
   void zero_gradients();
 
   double rate() const noexcept { return rate_; }
@@ -47,12 +47,20 @@ class Optimizer {
   void set_clipping(const Clipping& clipping);
   /// Number of calls of step().
   std::int64_t steps() const noexcept { return steps_; }
-  std::vector<Var<T>> parameters() const;
+  std::vector<Var<T>> parameters() const final;
   /// The Euclidean norm of all gradients.
   double gradient_norm() const;
 
   /// What the method keeps, by names: rate, steps, and its tensors for each parameter.
   void archive(Archive& a);
+
+  // For programs that contain the updates.
+  bool in_pieces() const final { return clipping_.norm == 0; }
+  bool by_element(std::size_t) const final { return by_rows(); }
+  void begin_step() final { ++steps_; }
+  bool begin(std::size_t parameter) final;
+  void update_elements(std::size_t parameter, const T* gradient, std::int64_t first, std::int64_t count) const final;
+  void end(std::size_t parameter) final;
 
  protected:
   struct Setup {
@@ -88,12 +96,19 @@ class Optimizer {
   std::vector<Gradient> gradients() const;
   void apply(std::size_t i, const Gradient& gradient, double scale);
   Terms terms_of(std::size_t i, const Step& step, double scale) const;
+  void start(std::size_t i, double scale);
+  void limit_norms(std::size_t i, const Gradient& gradient);
 
   Setup setup_;
   std::vector<typename ParameterGroups<T>::Member> members_;
   std::vector<std::vector<Tensor<T>>> tensors_;
   std::vector<std::int64_t> counts_;
   Clipping clipping_;
+  // Of the parameter whose update has begun.
+  static constexpr std::size_t most_tensors = 4;
+  Terms terms_{};
+  T* values_ = nullptr;
+  T* state_[most_tensors] = {};
   double rate_ = 0;
   std::int64_t steps_ = 0;
 };

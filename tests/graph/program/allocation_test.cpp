@@ -43,6 +43,34 @@ void operator delete(void* p, std::size_t) noexcept {
 
 using namespace tapestry;
 
+namespace {
+
+/// Plain descent.
+class Descent final : public ParameterUpdate<float> {
+ public:
+  explicit Descent(std::vector<Var<float>> parameters) : parameters_(std::move(parameters)) {}
+  std::vector<Var<float>> parameters() const override { return parameters_; }
+  void step() override {}
+  bool in_pieces() const override { return true; }
+  bool by_element(std::size_t) const override { return true; }
+  void begin_step() override { ++steps; }
+  bool begin(std::size_t i) override {
+    parameters_[i].mutable_data();
+    return true;
+  }
+  void update_elements(std::size_t i, const float* gradient, std::int64_t first, std::int64_t count) const override {
+    float* const values = const_cast<float*>(parameters_[i].data()) + first;
+    for (std::int64_t k = 0; k < count; ++k) values[k] -= 1e-4f * gradient[k];
+  }
+  void end(std::size_t) override {}
+  int steps = 0;
+
+ private:
+  std::vector<Var<float>> parameters_;
+};
+
+}  // namespace
+
 TEST_CASE("program: runs without allocating memory") {
   const Var<float> w = Var<float>::filled({20, 32}, 0.1f, true), b = Var<float>::filled({32}, 0.2f, true);
   const Var<float> v = Var<float>::filled({32, 5}, -0.1f, true), c = Var<float>::filled({5}, 0.f, true);
@@ -70,6 +98,25 @@ TEST_CASE("program: runs without allocating memory") {
   CHECK(f(x).item() == doctest::Approx(program.output()()));
   const std::vector<Var<float>> counted(static_cast<std::size_t>(x.size()), x);
   CHECK(allocations > before);
+}
+
+TEST_CASE("program: a step of training allocates no memory") {
+  const Var<float> w = Var<float>::filled({64, 80}, 0.1f, true), b = Var<float>::filled({80}, 0.2f, true);
+  const Var<float> v = Var<float>::filled({80, 5}, -0.1f, true), x = Var<float>::filled({4, 64}, 0.5f);
+  Descent descent({w, b, v});
+  Program<float> program = capture_training(
+      [&](const Var<float>& in) { return mean(square(linear(linear(in, w, b, Activation::relu), v))); }, descent, x);
+  program.train(x);
+  program.train(x);
+  const long before = allocations;
+  const MemoryStatistics pool = memory_statistics();
+  const float loss = program.output()();
+  for (int i = 0; i < 10; ++i) program.train(x);
+  CHECK(allocations == before);
+  CHECK(memory_statistics().system_calls == pool.system_calls);
+  CHECK(memory_statistics().in_use == pool.in_use);
+  CHECK(program.output()() < loss);
+  CHECK(descent.steps == 12);
 }
 
 TEST_CASE("program: elementwise chains take nothing from the pool either") {
