@@ -4,6 +4,7 @@
 #include <tapestry/autodiff/kernels/losses.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
+#include <tapestry/autodiff/ops/labels.hpp>
 #include <tapestry/autodiff/ops/loss_reduction.hpp>
 #include <tapestry/autodiff/ops/losses.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
@@ -82,8 +83,7 @@ class CrossEntropy final : public Operation<T>, public SavedOperation {
   std::string_view name() const override { return "cross_entropy"; }
   Shape shape(const Shapes& in, int) const override {
     const Shape& x = in[0];
-    if (x.rank() == 0 || labels_.shape() != without_last(x))
-      fail<ShapeError>(name(), "labels of shape ", labels_.shape(), " for scores of shape ", x);
+    detail::check_label_shape(name(), labels_, x);
     if (options_.class_weights && shape_of(*options_.class_weights) != Shape{x.back()})
       fail<ShapeError>(name(), "class weights of shape ", shape_of(*options_.class_weights), " for scores of shape ",
                        x);
@@ -95,7 +95,7 @@ class CrossEntropy final : public Operation<T>, public SavedOperation {
     const T* x = c.input(0).data;
     T* y = c.output().data;
     const Int classes = c.input(0).shape.back(), rows = labels_.size();
-    check_labels(c.input(0).shape);
+    detail::check_labels(name(), labels_, c.input(0).shape, options_.ignored_label);
     rows_.evaluate(x, rows, classes);
     const auto evaluate = [&](Int begin, Int end, T* out) {
       for (Int r = begin; r < end; ++r) out[r - begin] = loss(x + r * classes, r, classes);
@@ -166,11 +166,6 @@ class CrossEntropy final : public Operation<T>, public SavedOperation {
     T sum = 0;
     for (const T value : x) sum += value;
     return sum;
-  }
-  void check_labels(const Shape& x) const {
-    for (Int r = 0; r < labels_.size(); ++r)
-      if (!ignores(r) && (labels_[r] < 0 || labels_[r] >= x.back()))
-        fail<IndexError>(name(), "label ", labels_[r], " at position ", r, " for scores of shape ", x);
   }
   // What the sum is multiplied by: for the mean, one over the weights of the labels that count.
   T factor() const {

@@ -8,6 +8,7 @@
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
 #include <tapestry/autodiff/ops/indexing.hpp>
+#include <tapestry/autodiff/ops/labels.hpp>
 #include <tapestry/autodiff/ops/loss_reduction.hpp>
 #include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
@@ -18,13 +19,9 @@ namespace {
 // The labels as positions along the last axis of the scores x: [..., 1].
 template <class T>
 Indices positions(const char* operation, const Var<T>& x, const Indices& labels) {
-  Shape column = x.shape();
-  if (column.rank() > 0) column.erase(column.rank() - 1);
-  if (x.rank() == 0 || labels.shape() != column)
-    fail<ShapeError>(operation, "labels of shape ", labels.shape(), " for scores of shape ", x.shape());
-  for (std::int64_t i = 0; i < labels.size(); ++i)
-    if (labels[i] < 0 || labels[i] >= x.shape().back())
-      fail<IndexError>(operation, "label ", labels[i], " at position ", i, " for scores of shape ", x.shape());
+  detail::check_label_shape(operation, labels, x.shape());
+  detail::check_labels(operation, labels, x.shape());
+  Shape column = labels.shape();
   column.push_back(1);
   IndexTensor out = empty_tensor<std::int64_t>(column);
   std::copy_n(labels.data(), labels.size(), out.data());
