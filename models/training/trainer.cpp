@@ -118,10 +118,7 @@ void Trainer<T>::begin(LoaderState& position, std::int64_t batches) {
   if (change)
     for (const Var<T>& parameter : optimizer_.parameters()) before_.push_back(parameter.tensor());
 
-  if (!options_.checkpoint.empty()) {
-    remove_parts(options_.checkpoint);
-    remove_parts(best_path());
-  }
+  if (!options_.checkpoint.empty()) remove_parts(options_.checkpoint);  // those of best_path(), too
   const bool resumed = !options_.checkpoint.empty() && std::filesystem::exists(options_.checkpoint);
   if (resumed) {
     Archive a;

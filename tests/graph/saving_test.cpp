@@ -125,6 +125,14 @@ TEST_CASE("saving: float and double convert on request only") {
   CHECK(narrow(0) == 0.1f);
   from.load(to.save(), "memory", {.convert = true});
   CHECK(wide(0) == static_cast<double>(0.1f));
+  Archive whole;
+  std::int64_t steps = 3;
+  double number = 3;
+  whole("x", steps);
+  Archive real;
+  real("x", number);
+  CHECK_THROWS_WITH_AS(real.load(whole.save(), "memory", {.convert = true}),
+                       "load: memory: 1 difference:\n  x: int64 where float64 is expected", IoError);
 }
 
 TEST_CASE("saving: numbers, strings, lists and generators of any object, through a file") {
@@ -182,6 +190,14 @@ TEST_CASE("saving: broken archives are refused with the member's name") {
   const std::string bytes = folder.read("net.npz");
   folder.write("cut.npz", bytes.substr(0, bytes.size() / 2));
   CHECK_THROWS_AS(read_npz(folder.file("cut.npz")), IoError);
+  const auto renamed = [&](const std::string& from, const std::string& to) {
+    std::string changed = bytes;
+    for (std::size_t at; (at = changed.find(from)) != std::string::npos;) changed.replace(at, from.size(), to);
+    folder.write("renamed.npz", changed);
+    return thrown<IoError>([&] { read_npz(folder.file("renamed.npz")); });
+  };
+  CHECK(contains(renamed("layers.0.bias.npy", "layers.0.bias.txt"), "member 'layers.0.bias.txt' is no .npy file"));
+  CHECK(contains(renamed("layers.0.bias.npy", "layers.1.bias.npy"), "member 'layers.1.bias' occurs twice"));
   std::string other = bytes;
   const std::size_t type = other.find("<f4");
   other.replace(type, 3, "<c8");

@@ -29,6 +29,8 @@ TEST_CASE("ProgressLine: on a terminal one line is redrawn and cut to the width"
   CHECK(text.find('\n') == text.size() - 1);
   std::istringstream in(text);
   for (std::string part; std::getline(in, part, '\r');) CHECK(part.size() <= 40);
+  // The last line is shorter than the one before: blanks cover what that left.
+  CHECK(text.size() - text.rfind('\r') == 1 + 39 + 1);
 }
 
 TEST_CASE("ProgressLine: elsewhere plain lines, the first and the last always") {

@@ -116,7 +116,7 @@ TEST_CASE("trainer: keeps the best model; refuses a loss that is not finite and 
   Sgd<float> sgd({net.first, net.second}, {.rate = 0.05});
   Loader<std::vector<Example>> loader(examples(), {.workers = 0});
   Trainer<float> trainer(net, sgd, {.epochs = 6, .decisive = "score", .larger_is_better = true, .keep_best = true});
-  const double scores[] = {1, 5, 3, 4, 5, 2};
+  const double scores[] = {std::numeric_limits<double>::quiet_NaN(), 5, 3, 4, 5, 2};
   std::size_t epoch = 0;
   Tensor<float> at_best;
   trainer.validate([&] {
@@ -127,6 +127,7 @@ TEST_CASE("trainer: keeps the best model; refuses a loss that is not finite and 
   const TrainingResult result = trainer.run(loader, loss);
   CHECK(result.best == 5);
   CHECK(result.best_epoch == 2);
+  CHECK(net.mode.training);  // again, after the last validation
   CHECK(net.first.tensor() != at_best);
   trainer.restore_best();
   CHECK(net.first.tensor() == at_best);

@@ -81,7 +81,7 @@ TEST_CASE("Dataset: batches by length hold every element once and neighbours in 
   std::vector<Ints> epochs[2];
   for (std::int64_t epoch : {0, 1}) {
     Ints seen;
-    std::int64_t padded = 0, cells = 0;
+    std::int64_t padded = 0, cells = 0, before = 0, falls = 0, rises = 0;
     for (const auto& group : epochs[epoch] = all(data, epoch)) {
       REQUIRE(!group.empty());
       CHECK(group.size() <= 8);
@@ -93,7 +93,12 @@ TEST_CASE("Dataset: batches by length hold every element once and neighbours in 
       }
       CHECK((group.size() == 1 || longest * static_cast<std::int64_t>(group.size()) <= 60));
       padded += longest * static_cast<std::int64_t>(group.size());
+      (longest < before ? falls : rises) += longest != before;
+      before = longest;
     }
+    // The groups are not in the order of their lengths.
+    CHECK(falls > 3);
+    CHECK(rises > 3);
     CHECK(padded < cells * 5 / 4);
     std::sort(seen.begin(), seen.end());
     CHECK(seen == all(count(103)));
