@@ -6,7 +6,8 @@
 namespace tapestry::detail {
 
 /// Flooding sum-product on pairwise factors: logarithms of the beliefs, shaped as unary [variables, states] or
-/// [batch, variables, states]; tables [factors, states, states] or with the batch.
+/// [batch, variables, states]; tables [factors, states, states] or with the batch. Damping keeps nothing of what is
+/// impossible.
 template <class T>
 Var<T> composed_propagation(const Var<T>& unary, const Var<T>& tables, const std::int64_t* first,
                             const std::int64_t* second, const UnrolledOptions& options);

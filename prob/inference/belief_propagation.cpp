@@ -114,10 +114,6 @@ InferenceResult<T> pass_messages(const FactorGraph<T>& graph, const BeliefPropag
   const auto mode = options.gradient;
   const bool through =
       mode == GradientMode::unrolled || mode == GradientMode::truncated || mode == GradientMode::checkpointed;
-  if (differentiable(graph) && through && options.schedule != Schedule::flooding)
-    fail<GraphError>(method_name,
-                     "gradients through iterations are for the flooding schedule; others take "
-                     "GradientMode::implicit or GradientMode::likelihood");
   InferenceResult<T> result;
   std::shared_ptr<const PairwisePlan> plan;
   if (options.schedule == Schedule::flooding && options.temperature > 0 && !by_factor)
@@ -130,11 +126,12 @@ InferenceResult<T> pass_messages(const FactorGraph<T>& graph, const BeliefPropag
     const auto passing = std::make_shared<Passing>(graph.structure(), options, std::move(weights), graph.batch());
     const auto& potentials = graph.all_potentials();
     Var<T> messages;
-    if (differentiable(graph) && through) {
+    if (differentiable(graph) && through && options.schedule == Schedule::flooding) {
       messages = unroll(passing, potentials);
     } else {
-      const EnableGradients enable(differentiable(graph) && mode == GradientMode::implicit);
-      messages = apply<T>(message_fixed_point<T>(passing), potentials);
+      const bool keep = differentiable(graph) && mode != GradientMode::likelihood;
+      const EnableGradients enable(keep);
+      messages = apply<T>(message_iterations<T>(passing, keep), potentials);
     }
     std::vector<Var<T>> inputs = {messages};
     inputs.insert(inputs.end(), potentials.begin(), potentials.end());

@@ -21,7 +21,7 @@ enum class Schedule {
 /// Loopy belief propagation (Pearl 1988; Kschischang, Frey, Loeliger 2001): sum-product at temperature 1, max-product
 /// at 0. The log-partition is Bethe's estimate, exact on trees at convergence.
 ///
-/// Gradients through iterations are for flooding: other schedules take GradientMode::implicit or likelihood. Flooding
+/// Gradients pass through iterations by any schedule: which messages were renewed in turn counts as constant. Flooding
 /// at temperatures above 0 on unary and pairwise tables of one cardinality (64 states at most) runs on vector kernels
 /// in the precision of T, if weights of pairs are positive and those of variables ones; all else in double, factor by
 /// factor.
@@ -71,7 +71,7 @@ template <class T>
 std::vector<double> tree_weights(const FactorGraph<T>& graph, const TreeReweighted& options,
                                  std::vector<double>* bounds = nullptr);
 
-/// @throws GraphError for a schedule and a way of gradients that do not go together; NumericalError for NaN potentials
+/// @throws GraphError for a graph without factors, NumericalError for NaN potentials
 template <class T>
 InferenceResult<T> infer(const FactorGraph<T>& graph, const BeliefPropagation& options);
 template <class T>

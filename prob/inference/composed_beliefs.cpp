@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
-#include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
 #include <tapestry/autodiff/ops/masking.hpp>
@@ -14,15 +14,42 @@
 
 namespace tapestry::detail {
 
+namespace {
+
+template <class T, class F>
+Indices found_where(const Var<T>& x, F holds) {
+  IndexTensor out = empty_tensor<std::int64_t>(x.shape());
+  std::transform(x.data(), x.data() + x.size(), out.data(), [&](T value) { return holds(value) ? 1 : 0; });
+  return Indices(std::move(out));
+}
+template <class T>
+Indices impossible(const Var<T>& x) {
+  return found_where(x, [](T value) { return value == -std::numeric_limits<T>::infinity(); });
+}
+
+template <class T>
+bool positive(T value) {
+  return value > 0;
+}
+
+/// In probabilities; what is impossible is so at once.
+template <class T>
+Var<T> damped(const Var<T>& fresh, const Var<T>& old, double damping) {
+  const Indices never = impossible(fresh);
+  const Var<T> finite = where(never, Var<T>::zeros({1}), fresh);
+  const Var<T> mixed = log(exp(finite) * static_cast<T>(1 - damping) + exp(old) * static_cast<T>(damping));
+  return where(never, Var<T>::filled({1}, -std::numeric_limits<T>::infinity()), mixed);
+}
+
+}  // namespace
+
 template <class T>
 ComposedBeliefs<T>::ComposedBeliefs(ComposedGraph<T> graph, typename ComposedGraph<T>::Potentials potentials,
                                     const std::vector<double>& weights)
     : graph_(std::move(graph)), potentials_(std::move(potentials)) {
   for (const Var<T>& table : potentials_.tables)
-    for (std::int64_t i = 0; i < table.size(); ++i)
-      if (!std::isfinite(table.data()[i]))
-        fail<GraphError>("belief_propagation",
-                         "second derivatives need finite potentials over several variables, one is ", table.data()[i]);
+    forbidding_ =
+        forbidding_ || !std::all_of(table.data(), table.data() + table.size(), [](T x) { return std::isfinite(x); });
   if (weights.empty()) return;
   std::size_t first = 0, g = 0;
   for (std::size_t number = 0; number < graph_.structure().factors.size(); ++number) {
@@ -53,31 +80,58 @@ typename ComposedBeliefs<T>::Messages ComposedBeliefs<T>::start() const {
 }
 
 template <class T>
-Var<T> ComposedBeliefs<T>::log_beliefs(const Messages& messages) const {
-  Var<T> out = potentials_.unary;
+typename ComposedBeliefs<T>::Sums ComposedBeliefs<T>::sums(const Messages& messages) const {
+  Sums out{potentials_.unary, {}};
+  if (forbidding_) out.impossible = Var<T>::zeros(potentials_.unary.shape());
   std::size_t m = 0;
   for (std::size_t g = 0; g < graph_.groups(); ++g)
-    for (int place = 0; place < graph_.arity(g); ++place, ++m)
-      out = out + graph_.scatter(weights_.empty() ? messages[m] : messages[m] * reshape(weights_[g], Shape{1, weights_[g].size(), 1}), g, place);
+    for (int place = 0; place < graph_.arity(g); ++place, ++m) {
+      Var<T> sent = messages[m];
+      if (forbidding_) {
+        const Indices never = impossible(sent);
+        out.impossible = out.impossible + graph_.scatter(where(never, Var<T>::ones({1}), Var<T>::zeros({1})), g, place);
+        sent = where(never, Var<T>::zeros({1}), sent);
+      }
+      if (!weights_.empty()) sent = sent * reshape(weights_[g], Shape{1, weights_[g].size(), 1});
+      out.finite = out.finite + graph_.scatter(sent, g, place);
+    }
   return out;
 }
 
 template <class T>
-Var<T> ComposedBeliefs<T>::joint(const Var<T>& beliefs, const Messages& messages, std::size_t group, std::size_t first,
+Var<T> ComposedBeliefs<T>::log_beliefs(const Messages& messages) const {
+  const Sums found = sums(messages);
+  return forbidding_ ? where(found_where(found.impossible, positive<T>),
+                             Var<T>::filled({1}, -std::numeric_limits<T>::infinity()), found.finite)
+                     : found.finite;
+}
+
+template <class T>
+Var<T> ComposedBeliefs<T>::cavity(const Sums& found, const Var<T>& message, std::size_t group, int place) const {
+  const Var<T> all = graph_.gather(found.finite, group, place);
+  if (!forbidding_) return all - message;
+  // What the factor itself forbids counts too: there its table has nothing but -inf, whatever is added.
+  return where(found_where(graph_.gather(found.impossible, group, place), positive<T>),
+               Var<T>::filled({1}, -std::numeric_limits<T>::infinity()),
+               all - where(impossible(message), Var<T>::zeros({1}), message));
+}
+
+template <class T>
+Var<T> ComposedBeliefs<T>::joint(const Sums& found, const Messages& messages, std::size_t group, std::size_t first,
                                  int except) const {
   Var<T> out = potentials_.tables[group];
   for (int place = 0; place < graph_.arity(group); ++place)
     if (place != except)
-      out =
-          out + graph_.spread(graph_.gather(beliefs, group, place) - messages[first + static_cast<std::size_t>(place)],
-                              group, place);
+      out = out +
+            graph_.spread(cavity(found, messages[first + static_cast<std::size_t>(place)], group, place), group, place);
   return out;
 }
 
 template <class T>
 typename ComposedBeliefs<T>::Messages ComposedBeliefs<T>::step(const Messages& messages, double damping,
                                                                bool constant_cavities) const {
-  const Var<T> beliefs = constant_cavities ? log_beliefs(messages).detach() : log_beliefs(messages);
+  Sums found = sums(messages);
+  if (constant_cavities) found.finite = found.finite.detach();
   Messages out;
   std::size_t first = 0;
   for (std::size_t g = 0; g < graph_.groups(); first += static_cast<std::size_t>(graph_.arity(g)), ++g)
@@ -86,8 +140,8 @@ typename ComposedBeliefs<T>::Messages ComposedBeliefs<T>::step(const Messages& m
       for (int i = 0; i < graph_.arity(g); ++i)
         if (i != place) others.push_back(2 + i);
       const Var<T>& old = messages[first + static_cast<std::size_t>(place)];
-      Var<T> fresh = log_softmax(logsumexp(joint(beliefs, messages, g, first, place), others));
-      if (damping > 0) fresh = log(exp(fresh) * static_cast<T>(1 - damping) + exp(old) * static_cast<T>(damping));
+      Var<T> fresh = log_softmax(logsumexp(joint(found, messages, g, first, place), others));
+      if (damping > 0) fresh = damped(fresh, old, damping);
       out.push_back(broadcast_to(fresh, old.shape()));
     }
   return out;
@@ -116,6 +170,7 @@ typename ComposedBeliefs<T>::Messages ComposedBeliefs<T>::run(Messages messages,
 template <class T>
 std::vector<Var<T>> ComposedBeliefs<T>::read(const Messages& messages, bool factors) const {
   const auto& structure = graph_.structure();
+  const Sums found = sums(messages);
   const Var<T> beliefs = log_beliefs(messages), marginals = graph_.softmax_by_variable(beliefs);
   // Counting numbers of the variables.
   Tensor<T> counts = empty_tensor<T>({1, structure.size()});
@@ -127,7 +182,7 @@ std::vector<Var<T>> ComposedBeliefs<T>::read(const Messages& messages, bool fact
     const auto& group = structure.factors[graph_.number(g)];
     for (std::int64_t i = 0; i < group.scopes.size(); ++i)
       counts.data()[group.scopes[i]] -= weights_.empty() ? T(1) : weights_[g].data()[i / group.arity()];
-    const Var<T> table = joint(beliefs, messages, g, first, -1);
+    const Var<T> table = joint(found, messages, g, first, -1);
     joints.push_back(reshape(table, Shape{graph_.rows(), group.factors(), group.table().elements()}));
     const Var<T> normalisers = logsumexp(joints.back(), {2});
     log_partition = log_partition + sum(weights_.empty() ? normalisers : normalisers * weights_[g], {1});

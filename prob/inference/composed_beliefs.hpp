@@ -11,12 +11,11 @@ namespace tapestry::detail {
 template <class T>
 class ComposedBeliefs {
  public:
-  /// Logarithms, normalised: of each group of factors over several variables one after the other, a message for each
-  /// place: [batch, factors, K].
+  /// Logarithms, normalised, -inf where impossible: of each group of factors over several variables one after the
+  /// other, a message for each place: [batch, factors, K].
   using Messages = std::vector<Var<T>>;
 
   /// `weights` are counting numbers of all factors (those over one variable have one), or empty for ones.
-  /// @throws GraphError for tables over several variables that are not finite
   ComposedBeliefs(ComposedGraph<T> graph, typename ComposedGraph<T>::Potentials potentials,
                   const std::vector<double>& weights = {});
 
@@ -33,11 +32,18 @@ class ComposedBeliefs {
   std::vector<Var<T>> read(const Messages& messages, bool factors) const;
 
  private:
+  /// Sums of what is finite, and how many messages of -inf each state gets (nothing where tables are finite).
+  struct Sums {
+    Var<T> finite, impossible;
+  };
+  Sums sums(const Messages& messages) const;
+  Var<T> cavity(const Sums& sums, const Var<T>& message, std::size_t group, int place) const;
   /// A factor's table with the cavities of its places but one (-1: of all).
-  Var<T> joint(const Var<T>& beliefs, const Messages& messages, std::size_t group, std::size_t first, int except) const;
+  Var<T> joint(const Sums& sums, const Messages& messages, std::size_t group, std::size_t first, int except) const;
 
   ComposedGraph<T> graph_;
   typename ComposedGraph<T>::Potentials potentials_;  // tables divided by their weights
+  bool forbidding_ = false;                           // whether tables have -inf
   std::vector<Var<T>> weights_;                       // of each group over several variables: [1, factors]; or none
 };
 

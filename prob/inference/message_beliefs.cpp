@@ -109,13 +109,7 @@ void MessageEngine::read_backward(const double* messages, double partition_gradi
         message_gradient[f.messages + m] -= g_cavity[static_cast<std::size_t>(m)];
     });
   }
-  for (std::int32_t number = 0; number < factors(); ++number) {
-    const Factor f = factor(number);
-    for_each_message(f, [&](std::int64_t m, std::int64_t state) {
-      if (messages[f.messages + m] != minus_infinity)
-        message_gradient[f.messages + m] += f.weight * g_sum[static_cast<std::size_t>(state)];
-    });
-  }
+  spread_sums(messages, g_sum, message_gradient);
 }
 std::vector<std::int64_t> MessageEngine::decode(const double* messages) {
   sum_messages(messages);

@@ -232,54 +232,63 @@ double MessageEngine::flood(const double* old, double damping, double* fresh) {
   return *std::max_element(change.begin(), change.end());
 }
 
+void MessageEngine::renew_backward(const Factor& f, const double* old, double damping, const double* cavity,
+                                   const double* gradient, double* old_gradient, double* cavity_gradient,
+                                   double* potential_gradient) const {
+  const auto n = static_cast<std::size_t>(width(*f.group));
+  std::vector<double> out(n), g(n), scaled(static_cast<std::size_t>(f.entries), 0.0);
+  update(f, cavity, out.data());
+  std::int64_t m = 0;
+  for (const std::int64_t k : f.group->cardinalities) {
+    SoftMaximum soft(temperature_);
+    for (std::int64_t i = m; i < m + k; ++i) soft.add(out[static_cast<std::size_t>(i)]);
+    const double scale = soft.value();
+    double total = 0;
+    for (std::int64_t i = m; i < m + k; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      const double share =
+          out[at] == minus_infinity ? 1 : share_of_update(out[at] - scale, old[i], f.group->arity() == 1 ? 0 : damping);
+      g[at] = out[at] == minus_infinity ? 0 : gradient[i] * share;
+      old_gradient[i] += (1 - share) * gradient[i];
+      total += g[at];
+    }
+    for (std::int64_t i = m; i < m + k && scale != minus_infinity; ++i)
+      g[static_cast<std::size_t>(i)] -= total * soft.weight(out[static_cast<std::size_t>(i)], scale);
+    m += k;
+  }
+  update_backward(f, cavity, out.data(), g.data(), cavity_gradient, scaled.data());
+  double* g_potential = potential_gradient + (f.potentials - potentials_.data());
+  for (std::int64_t e = 0; e < f.entries; ++e) g_potential[e] += scaled[static_cast<std::size_t>(e)] / f.weight;
+}
+
 void MessageEngine::flood_backward(const double* old, double damping, const double* fresh_gradient,
                                    double* old_gradient, double* potential_gradient) {
   sum_messages(old);
-  std::vector<double> g_sum(sum_.size(), 0.0);
-  const auto n = static_cast<std::size_t>(widest_);
-  std::vector<double> cavity(n), out(n), g(n), g_cavity(n);
+  std::vector<double> g_sum(sum_.size(), 0.0), cavity(static_cast<std::size_t>(widest_)), g_cavity(cavity.size());
   for (std::int32_t number = 0; number < factors(); ++number) {
     const Factor f = factor(number);
     const double* own = old + f.messages;
-    cavities(f, own, cavity.data());
-    update(f, cavity.data(), out.data());
-    const double* given = fresh_gradient + f.messages;
     double* own_gradient = old_gradient + f.messages;
-    std::int64_t m = 0;
-    for (const std::int64_t k : f.group->cardinalities) {
-      SoftMaximum soft(temperature_);
-      for (std::int64_t i = m; i < m + k; ++i) soft.add(out[static_cast<std::size_t>(i)]);
-      const double scale = soft.value();
-      double total = 0;
-      for (std::int64_t i = m; i < m + k; ++i) {
-        const auto at = static_cast<std::size_t>(i);
-        const double share = out[at] == minus_infinity
-                                 ? 1
-                                 : share_of_update(out[at] - scale, own[i], f.group->arity() == 1 ? 0 : damping);
-        g[at] = out[at] == minus_infinity ? 0 : given[i] * share;
-        own_gradient[i] += (1 - share) * given[i];
-        total += g[at];
-      }
-      for (std::int64_t i = m; i < m + k && scale != minus_infinity; ++i)
-        g[static_cast<std::size_t>(i)] -= total * soft.weight(out[static_cast<std::size_t>(i)], scale);
-      m += k;
-    }
+    cavities(f, own, cavity.data());
     std::fill(g_cavity.begin(), g_cavity.end(), 0.0);
-    double* g_potential = potential_gradient + (f.potentials - potentials_.data());
-    std::vector<double> scaled(static_cast<std::size_t>(f.entries), 0.0);
-    update_backward(f, cavity.data(), out.data(), g.data(), g_cavity.data(), scaled.data());
-    for (std::int64_t e = 0; e < f.entries; ++e) g_potential[e] += scaled[static_cast<std::size_t>(e)] / f.weight;
+    renew_backward(f, own, damping, cavity.data(), fresh_gradient + f.messages, own_gradient, g_cavity.data(),
+                   potential_gradient);
     for_each_message(f, [&](std::int64_t at, std::int64_t s) {
       const double value = g_cavity[static_cast<std::size_t>(at)];
       g_sum[static_cast<std::size_t>(s)] += value;
       if (own[at] != minus_infinity) own_gradient[at] -= value;
     });
   }
+  spread_sums(old, g_sum, old_gradient);
+}
+
+void MessageEngine::spread_sums(const double* messages, const std::vector<double>& sum_gradient,
+                                double* gradient) const {
   for (std::int32_t number = 0; number < factors(); ++number) {
     const Factor f = factor(number);
     for_each_message(f, [&](std::int64_t at, std::int64_t s) {
-      if (old[f.messages + at] != minus_infinity)
-        old_gradient[f.messages + at] += f.weight * g_sum[static_cast<std::size_t>(s)];
+      if (messages[f.messages + at] != minus_infinity)
+        gradient[f.messages + at] += f.weight * sum_gradient[static_cast<std::size_t>(s)];
     });
   }
 }

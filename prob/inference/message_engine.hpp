@@ -34,11 +34,15 @@ class MessageEngine {
   /// All messages from all old ones, damped in probabilities (logarithms at temperature 0); returns the largest change
   /// of a normalised message.
   double flood(const double* old, double damping, double* fresh);
-  /// Factors one after the other in the given order, each using the newest messages.
-  double sweep(const std::vector<std::int32_t>& order, double damping, double* messages);
+  /// Factors one after the other in the given order, each using the newest messages. `replaced`, if not null, gets the
+  /// old ones, for sweep_backward().
+  double sweep(const std::vector<std::int32_t>& order, double damping, double* messages,
+               std::vector<double>* replaced = nullptr);
   /// The factor whose messages would change most, again and again, as many as there are factors (Elidan, McGraw,
-  /// Koller 2006). `residuals` is kept between calls; empty at the first.
-  double residual_sweep(std::vector<double>& residuals, double damping, double* messages);
+  /// Koller 2006). `residuals` is kept between calls; empty at the first. `order`, if not null, gets the factors in
+  /// turn: sweep() does the same with them.
+  double residual_sweep(std::vector<double>& residuals, double damping, double* messages,
+                        std::vector<std::int32_t>* order = nullptr, std::vector<double>* replaced = nullptr);
   /// Orders for sweep().
   std::vector<std::int32_t> tree_order() const;
 
@@ -46,6 +50,10 @@ class MessageEngine {
   /// gradient_offset()).
   void flood_backward(const double* old, double damping, const double* fresh_gradient, double* old_gradient,
                       double* potential_gradient);
+
+  /// The gradient of a sweep in that order: messages after it become those before it, their gradients likewise.
+  void sweep_backward(const std::vector<std::int32_t>& order, const std::vector<double>& replaced, double damping,
+                      double* messages, double* gradient, double* potential_gradient);
 
   struct Beliefs {
     double log_partition = 0;
@@ -89,6 +97,8 @@ class MessageEngine {
   }
   void sum_messages(const double* messages);
   void change_sum(const Factor& f, const double* old, const double* fresh);
+  /// Adds the gradients of messages that those of their sums give.
+  void spread_sums(const double* messages, const std::vector<double>& sum_gradient, double* gradient) const;
   void cavities(const Factor& f, const double* messages, double* out) const;
   /// Messages before normalisation.
   void update(const Factor& f, const double* cavity, double* out) const;
@@ -98,6 +108,10 @@ class MessageEngine {
   /// Part of an update in a damped message; 1 where either is impossible.
   double share_of_update(double update, double old, double damping) const;
   double renew(const Factor& f, const double* old, double damping, double* fresh) const;
+  /// The gradients of renew() from that of its messages, given the cavities: adds to those of the old messages (by
+  /// damping alone), of the cavities, and of all potentials.
+  void renew_backward(const Factor& f, const double* old, double damping, const double* cavity, const double* gradient,
+                      double* old_gradient, double* cavity_gradient, double* potential_gradient) const;
   double log_partition_of(const Factor& f, const double* cavity, double* probabilities) const;
   std::int64_t width(const FactorStructure& group) const;
 

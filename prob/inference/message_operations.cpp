@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
-#include <tapestry/autodiff/random.hpp>
+#include <tapestry/autodiff/composed_vjp.hpp>
+#include <tapestry/prob/inference/composed_messages.hpp>
 #include <tapestry/prob/saved_structure.hpp>
 
 namespace tapestry::detail {
@@ -23,14 +23,6 @@ void report_adjoint(FixedPointReport& all, bool messages_converged, bool converg
     all.message = "belief_propagation: the equation for the implicit gradient was not solved to its tolerance";
 }
 
-namespace {
-
-template <class T>
-std::vector<double> widen(const T* from, std::int64_t n) {
-  return std::vector<double>(from, from + n);
-}
-
-/// Adds gradients of each factor's own potentials to those of the tensors that they share.
 template <class T>
 void add_potential_gradients(const MessageEngine& engine, Backward<T>& c, int first, const PotentialInputs<T>& inputs,
                              std::int64_t b, const std::vector<double>& gradients) {
@@ -45,6 +37,11 @@ void add_potential_gradients(const MessageEngine& engine, Backward<T>& c, int fi
       for (std::int64_t e = 0; e < layout.entries; ++e) out[f * layout.factor_stride + e] += static_cast<T>(*from++);
   }
 }
+
+template void add_potential_gradients(const MessageEngine&, Backward<float>&, int, const PotentialInputs<float>&,
+                                      std::int64_t, const std::vector<double>&);
+template void add_potential_gradients(const MessageEngine&, Backward<double>&, int, const PotentialInputs<double>&,
+                                      std::int64_t, const std::vector<double>&);
 
 void exchange(Attributes& a, std::shared_ptr<Passing>& passing) {
   a.shared(passing, [&a](std::shared_ptr<Passing>& whole) {
@@ -63,6 +60,8 @@ void exchange(Attributes& a, std::shared_ptr<Passing>& passing) {
     whole = std::make_shared<Passing>(std::move(structure), options, options.weights, batch);
   });
 }
+
+namespace {
 
 /// Inputs: potentials.
 template <class T>
@@ -84,6 +83,12 @@ class StartMessages final : public Operation<T>, public SavedOperation {
       const auto messages = engine.start();
       std::copy(messages.begin(), messages.end(), c.output().data + b * engine.size());
     }
+  }
+
+  void vjp(Vjp<T>& c) override {
+    vjp_through<T>(c, [this](const std::vector<Var<T>>& potentials) {
+      return std::vector<Var<T>>{ComposedMessages<T>(*passing_, potentials).start()};
+    });
   }
 
   void backward(Backward<T>& c) override {
@@ -129,6 +134,12 @@ class MessageStep final : public Operation<T>, public SavedOperation {
     passing_->last_residual = residual;
   }
 
+  void vjp(Vjp<T>& c) override {
+    vjp_through<T>(c, [this](const std::vector<Var<T>>& inputs) {
+      return std::vector<Var<T>>{ComposedMessages<T>(*passing_, {inputs.begin() + 1, inputs.end()}).step(inputs[0])};
+    });
+  }
+
   void backward(Backward<T>& c) override {
     auto& engine = passing_->engine;
     const auto potentials = potentials_of(engine.graph(), c, 1);
@@ -149,121 +160,6 @@ class MessageStep final : public Operation<T>, public SavedOperation {
 
  private:
   std::shared_ptr<Passing> passing_;
-};
-
-/// Messages iterated by any schedule until they stay; the gradient is that of the fixed point. Inputs: potentials.
-template <class T>
-class FixedPointMessages final : public Operation<T>, public SavedOperation {
- public:
-  explicit FixedPointMessages(std::shared_ptr<Passing> passing) : passing_(std::move(passing)) {}
-  FixedPointMessages() = default;
-  void attributes(Attributes& a) override { exchange(a, passing_); }
-  bool suits(const Shapes& in) override { return are_potentials(*passing_->structure, in, 0, passing_->batch); }
-  std::string_view name() const override { return "message_fixed_point"; }
-  Shape shape(const Shapes&, int) const override { return passing_->message_shape(); }
-
-  void forward(Forward<T>& c) override {
-    auto& engine = passing_->engine;
-    const auto potentials = potentials_of(engine.graph(), c, 0);
-    bool converged = true;
-    runs_.clear();
-    for (std::int64_t b = 0; b < passing_->batches(); ++b) {
-      engine.load(potentials.data, potentials.layouts, b);
-      const auto messages = iterate(b == 0);
-      converged = converged && done_;
-      runs_.push_back({done_, iterations_});
-      std::copy(messages.begin(), messages.end(), c.output().data + b * engine.size());
-    }
-    passing_->converged = converged;
-  }
-
-  void backward(Backward<T>& c) override {
-    auto& engine = passing_->engine;
-    const auto potentials = potentials_of(engine.graph(), c, 0);
-    const auto n = static_cast<std::size_t>(engine.size());
-    // The equation u = g + J^T u is iterated with damping, which does not move the fixed point.
-    const double damping = std::max(passing_->options.damping, 0.5);
-    *passing_->adjoint = solved_adjoint();
-    for (std::int64_t b = 0; b < passing_->batches(); ++b) {
-      engine.load(potentials.data, potentials.layouts, b);
-      const auto messages = widen(c.output().data + b * engine.size(), engine.size());
-      const auto given = widen(c.gradient().data + b * engine.size(), engine.size());
-      std::vector<double> u(n, 0.0), next, g_potentials;
-      const Run run = runs_[static_cast<std::size_t>(b)];
-      const int most = implicit_steps(run.converged, 2 * run.iterations);
-      double left = 0, first = 0;
-      int step = 0;
-      bool solved = false;
-      while (step < most && !solved) {
-        ++step;
-        next = given;
-        g_potentials.assign(static_cast<std::size_t>(engine.potential_entries()), 0.0);
-        engine.flood_backward(messages.data(), damping, u.data(), next.data(), g_potentials.data());
-        double change = 0, largest = 0;
-        for (std::size_t i = 0; i < n; ++i) {
-          change = std::max(change, std::abs(next[i] - u[i]));
-          largest = std::max(largest, std::abs(next[i]));
-        }
-        if (step == 1) first = change;
-        if (!run.converged && change > first) break;
-        u.swap(next);
-        left = largest > 0 ? change / largest : 0;
-        solved = left <= implicit_tolerance;
-      }
-      report_adjoint(*passing_->adjoint, run.converged, solved, step, left, implicit_tolerance);
-      g_potentials.assign(g_potentials.size(), 0.0);
-      next.assign(n, 0.0);
-      engine.flood_backward(messages.data(), damping, u.data(), next.data(), g_potentials.data());
-      add_potential_gradients(engine, c, 0, potentials, b, g_potentials);
-    }
-  }
-
- private:
-  std::vector<double> iterate(bool first) {
-    auto& engine = passing_->engine;
-    const auto& options = passing_->options;
-    std::vector<double> messages = engine.start(), fresh(messages.size()), residuals;
-    std::vector<std::int32_t> order;
-    if (options.schedule == Schedule::tree) {
-      order = engine.tree_order();
-    } else {
-      order.resize(static_cast<std::size_t>(engine.factors()));
-      std::iota(order.begin(), order.end(), 0);
-    }
-    Generator random(options.seed);
-    done_ = false;
-    iterations_ = 0;
-    for (; iterations_ < options.iterations && !done_; ++iterations_) {
-      double residual = 0;
-      if (options.schedule == Schedule::flooding) {
-        residual = engine.flood(messages.data(), options.damping, fresh.data());
-        messages.swap(fresh);
-      } else if (options.schedule == Schedule::residual) {
-        residual = engine.residual_sweep(residuals, options.damping, messages.data());
-      } else {
-        if (options.schedule == Schedule::random)
-          for (std::size_t k = order.size(); k > 1; --k)
-            std::swap(order[k - 1], order[static_cast<std::size_t>(random.integer(static_cast<std::int64_t>(k)))]);
-        residual = engine.sweep(order, options.damping, messages.data());
-      }
-      if (first) {
-        passing_->trace.residual.push_back(residual);
-        ++passing_->trace.iterations;
-      }
-      passing_->trace.updates += static_cast<std::int64_t>(order.size());
-      done_ = residual <= options.tolerance;
-    }
-    return messages;
-  }
-
-  std::shared_ptr<Passing> passing_;
-  struct Run {
-    bool converged;
-    std::int64_t iterations;
-  };
-  std::vector<Run> runs_;
-  bool done_ = false;
-  std::int64_t iterations_ = 0;
 };
 
 /// Inputs: messages, potentials. Outputs: log-partition, probabilities of each variable group and each factor group.
@@ -294,6 +190,12 @@ class ReadMessages final : public Operation<T>, public SavedOperation {
         std::copy(source.begin() + from, source.begin() + from + n, c.output(output).data + b * n);
       }
     }
+  }
+
+  void vjp(Vjp<T>& c) override {
+    vjp_through<T>(c, [this](const std::vector<Var<T>>& inputs) {
+      return ComposedMessages<T>(*passing_, {inputs.begin() + 1, inputs.end()}).read(inputs[0]);
+    });
   }
 
   void backward(Backward<T>& c) override {
@@ -348,7 +250,7 @@ class ReadMessages final : public Operation<T>, public SavedOperation {
 void register_messages() {
   register_operations<StartMessages>("start_messages");
   register_operations<MessageStep>("message_step");
-  register_operations<FixedPointMessages>("message_fixed_point");
+  register_message_iterations();
   register_operations<ReadMessages>("read_messages");
 }
 
@@ -361,18 +263,13 @@ std::unique_ptr<Operation<T>> message_step(std::shared_ptr<Passing> passing) {
   return std::make_unique<MessageStep<T>>(std::move(passing));
 }
 template <class T>
-std::unique_ptr<Operation<T>> message_fixed_point(std::shared_ptr<Passing> passing) {
-  return std::make_unique<FixedPointMessages<T>>(std::move(passing));
-}
-template <class T>
 std::unique_ptr<Operation<T>> read_messages(std::shared_ptr<Passing> passing) {
   return std::make_unique<ReadMessages<T>>(std::move(passing));
 }
 
-#define TAPESTRY_INSTANTIATE(T)                                                         \
-  template std::unique_ptr<Operation<T>> start_messages(std::shared_ptr<Passing>);      \
-  template std::unique_ptr<Operation<T>> message_step(std::shared_ptr<Passing>);        \
-  template std::unique_ptr<Operation<T>> message_fixed_point(std::shared_ptr<Passing>); \
+#define TAPESTRY_INSTANTIATE(T)                                                    \
+  template std::unique_ptr<Operation<T>> start_messages(std::shared_ptr<Passing>); \
+  template std::unique_ptr<Operation<T>> message_step(std::shared_ptr<Passing>);   \
   template std::unique_ptr<Operation<T>> read_messages(std::shared_ptr<Passing>);
 TAPESTRY_INSTANTIATE(float)
 TAPESTRY_INSTANTIATE(double)

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <tapestry/autodiff/operation.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 #include <tapestry/graph/fixed_point.hpp>
 #include <tapestry/prob/factor_graph.hpp>
 #include <tapestry/prob/inference/belief_propagation.hpp>
@@ -120,15 +121,28 @@ template <class T>
 InferenceResult<T> pass_messages(const FactorGraph<T>& graph, const BeliefPropagation& options,
                                  std::vector<double> weights, bool by_factor = false);
 
+void exchange(Attributes& a, std::shared_ptr<Passing>& passing);
+void register_message_iterations();
+
+template <class T>
+std::vector<double> widen(const T* from, std::int64_t n) {
+  return std::vector<double>(from, from + n);
+}
+/// Adds gradients of each factor's own potentials to those of the tensors that they share.
+template <class T>
+void add_potential_gradients(const MessageEngine& engine, Backward<T>& c, int first, const PotentialInputs<T>& inputs,
+                             std::int64_t b, const std::vector<double>& gradients);
+
 /// First messages from the potentials.
 template <class T>
 std::unique_ptr<Operation<T>> start_messages(std::shared_ptr<Passing> passing);
 /// One flooding iteration. Inputs: messages [batch, all], potentials.
 template <class T>
 std::unique_ptr<Operation<T>> message_step(std::shared_ptr<Passing> passing);
-/// Messages iterated by any schedule until they stay; the gradient is that of the fixed point. Inputs: potentials.
+/// Messages iterated by any schedule until they stay. Inputs: potentials. With `keep` there will be a gradient: of the
+/// fixed point, or (of schedules other than flooding) through the iterations, as the options say.
 template <class T>
-std::unique_ptr<Operation<T>> message_fixed_point(std::shared_ptr<Passing> passing);
+std::unique_ptr<Operation<T>> message_iterations(std::shared_ptr<Passing> passing, bool keep);
 /// Inputs: messages, potentials. Outputs as BeliefLayout has them.
 template <class T>
 std::unique_ptr<Operation<T>> read_messages(std::shared_ptr<Passing> passing);

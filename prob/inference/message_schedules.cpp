@@ -3,10 +3,12 @@
 #include <queue>
 
 #include <tapestry/prob/inference/message_engine.hpp>
+#include <tapestry/prob/inference/message_parts.hpp>
 
 namespace tapestry::detail {
 
-double MessageEngine::sweep(const std::vector<std::int32_t>& order, double damping, double* messages) {
+double MessageEngine::sweep(const std::vector<std::int32_t>& order, double damping, double* messages,
+                            std::vector<double>* replaced) {
   sum_messages(messages);
   std::vector<double> fresh(static_cast<std::size_t>(widest_));
   double change = 0;
@@ -14,13 +16,46 @@ double MessageEngine::sweep(const std::vector<std::int32_t>& order, double dampi
     const Factor f = factor(i);
     double* own = messages + f.messages;
     change = std::max(change, renew(f, own, damping, fresh.data()));
+    if (replaced != nullptr) replaced->insert(replaced->end(), own, own + width(*f.group));
     change_sum(f, own, fresh.data());
     std::copy(fresh.begin(), fresh.begin() + width(*f.group), own);
   }
   return change;
 }
 
-double MessageEngine::residual_sweep(std::vector<double>& residuals, double damping, double* messages) {
+// A sweep is steps on the messages M and their sums S: the factor's messages become F(S, M_f), and its part of S is
+// exchanged. The way back needs what was replaced, and goes through the same steps.
+void MessageEngine::sweep_backward(const std::vector<std::int32_t>& order, const std::vector<double>& replaced,
+                                   double damping, double* messages, double* gradient, double* potential_gradient) {
+  sum_messages(messages);
+  const auto n = static_cast<std::size_t>(widest_);
+  std::vector<double> g_sum(sum_.size(), 0.0), cavity(n), given(n), g_old(n), g_cavity(n);
+  const double* end = replaced.data() + replaced.size();
+  for (auto i = order.rbegin(); i != order.rend(); ++i) {
+    const Factor f = factor(*i);
+    double *own = messages + f.messages, *own_gradient = gradient + f.messages;
+    const double* old = end -= width(*f.group);
+    for_each_message(f, [&](std::int64_t m, std::int64_t s) {
+      const auto at = static_cast<std::size_t>(m);
+      given[at] = own_gradient[m] + (own[m] != minus_infinity ? f.weight * g_sum[static_cast<std::size_t>(s)] : 0);
+      g_old[at] = old[m] != minus_infinity ? -f.weight * g_sum[static_cast<std::size_t>(s)] : 0;
+      g_cavity[at] = 0;
+    });
+    change_sum(f, own, old);
+    std::copy(old, old + width(*f.group), own);
+    cavities(f, own, cavity.data());
+    renew_backward(f, own, damping, cavity.data(), given.data(), g_old.data(), g_cavity.data(), potential_gradient);
+    for_each_message(f, [&](std::int64_t m, std::int64_t s) {
+      const auto at = static_cast<std::size_t>(m);
+      g_sum[static_cast<std::size_t>(s)] += g_cavity[at];
+      own_gradient[m] = g_old[at] - (own[m] != minus_infinity ? g_cavity[at] : 0);
+    });
+  }
+  spread_sums(messages, g_sum, gradient);
+}
+
+double MessageEngine::residual_sweep(std::vector<double>& residuals, double damping, double* messages,
+                                     std::vector<std::int32_t>* order, std::vector<double>* replaced) {
   // Factors around each variable, to know whose residual an update changes.
   std::vector<std::int64_t> first(static_cast<std::size_t>(graph_->size() + 1), 0);
   for (const auto& group : graph_->factors)
@@ -51,6 +86,8 @@ double MessageEngine::residual_sweep(std::vector<double>& residuals, double damp
     const Factor f = factor(i);
     double* own = messages + f.messages;
     renew(f, own, damping, fresh.data());
+    if (order != nullptr) order->push_back(i);
+    if (replaced != nullptr) replaced->insert(replaced->end(), own, own + width(*f.group));
     change_sum(f, own, fresh.data());
     std::copy(fresh.begin(), fresh.begin() + width(*f.group), own);
     ++updates;

@@ -113,7 +113,10 @@ void step_blocks(const PairwiseGraph& graph, const T* potentials, const std::int
       const Vec<T> normaliser = sum == T(0) ? Vec<T>{} : vlog(sum);
       for (std::size_t o = 0; o < K; ++o) {
         Vec<T> value = (range[table] <= narrow<T> ? vlog(out[o]) : out[o]) - normaliser;
-        if (damping != T(0)) value = vlog(vexp(value) * (T(1) - damping) + vexp(load<T>(old + o * lanes<T>)) * damping);
+        if (damping != T(0)) {
+          const Vec<T> mixed = vexp(value) * (T(1) - damping) + vexp(load<T>(old + o * lanes<T>)) * damping;
+          value = value == -infinity<T> ? value : vlog(mixed);
+        }
         store<T>(to + o * lanes<T>, value);
       }
     }

@@ -23,7 +23,8 @@ struct PairwiseGraph {
 /// Flooding sum-product on pairwise factors. Messages are logarithms, normalised; factors are in blocks of `lanes`,
 /// messages in blocks [2][states][lanes], to `second` and to `first`. Products over a message's states are in
 /// probabilities where a block's potentials span no more than 30 (float) or 330 (double), else log-sum-exps: both are
-/// exact for any degree and any unary potentials, -inf included. New messages are damped in probabilities.
+/// exact for any degree and any unary potentials, -inf included. New messages are damped in probabilities; what is
+/// impossible is so at once.
 /// Work is on blocks or variables [first, last), which may run in parallel within a step.
 template <class T>
 struct PairwiseBeliefPropagationKernels {

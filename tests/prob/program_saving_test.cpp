@@ -120,6 +120,13 @@ std::vector<Captured> captured() {
                 false),
       inference("infer: weighted messages, factor by factor",
                 BeliefPropagation{.iterations = 5, .tolerance = 0, .damping = 0.1, .weights = {0.9, 0.8}}, true),
+      inference("infer: through random messages, checkpointed",
+                BeliefPropagation{.iterations = 5,
+                                  .tolerance = 0,
+                                  .schedule = Schedule::random,
+                                  .gradient = GradientMode::checkpointed,
+                                  .seed = 4},
+                true),
       inference(
           "infer: sequential messages, implicit gradient",
           BeliefPropagation{.iterations = 200, .schedule = Schedule::sequential, .gradient = GradientMode::implicit},

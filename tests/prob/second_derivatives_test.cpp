@@ -1,10 +1,14 @@
 #include <doctest/doctest.h>
 
+#include <limits>
+
 #include <tapestry/autodiff/check_gradients.hpp>
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
+#include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
+#include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/prob/chain.hpp>
 #include <tapestry/prob/graph_builders.hpp>
 #include <tapestry/prob/grid.hpp>
@@ -53,6 +57,18 @@ TEST_CASE("second derivatives: grids") {
       }
     }
   }
+  // With an impossible pair.
+  for (const double damping : {0., .3}) {
+    const Function<double> forbidding = [&](const auto& x) {
+      const auto tables = where(Indices{0, 1, 0, 0}, Var<double>::filled({1}, -std::numeric_limits<double>::infinity()),
+                                reshape(x[1], Shape{4}));
+      const auto pair = reshape(tables, Shape{2, 2});
+      return sum(square(exp(grid_belief_propagation(x[0], pair, pair, {3, damping}))));
+    };
+    const auto x = normal_variables({{2, 3, 2}, {2, 2}});
+    same_gradients(forbidding, x);
+    CHECK_NOTHROW(check_gradients(forbidding, x, second));
+  }
   // A grid of one row has no vertical neighbours.
   const auto row = normal_variables({{1, 3, 2}, {2, 2}});
   CHECK_NOTHROW(check_gradients(
@@ -72,6 +88,19 @@ TEST_CASE("second derivatives: pairwise factors") {
     const auto x = normal_variables({{2, 4, 3}, shape});
     same_gradients(f, x);
     CHECK_NOTHROW(check_gradients(f, x, second));
+  }
+  // With impossible pairs: what is forbidden stays so.
+  const Indices never{0, 1, 0, 0, 0, 0, 0, 0, 1};
+  for (const double damping : {0., .3}) {
+    const Function<double> forbidding = [&](const auto& x) {
+      const auto tables = where(never, Var<double>::filled({1}, -std::numeric_limits<double>::infinity()),
+                                reshape(x[1], Shape{x[1].size() / 9, 9}));
+      return sum(weights *
+                 exp(pairwise_belief_propagation(factors, x[0], reshape(tables, Shape{4, 3, 3}), {3, damping})));
+    };
+    const auto x = normal_variables({{2, 4, 3}, {4, 3, 3}});
+    same_gradients(forbidding, x);
+    CHECK_NOTHROW(check_gradients(forbidding, x, second));
   }
   const Function<double> indexed = [&](const auto& x) {
     return sum(square(pairwise_belief_propagation(factors, x[0], x[1], {2, 0}, Indices{1, 0, 1, 1})));

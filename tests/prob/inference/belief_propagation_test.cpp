@@ -278,7 +278,6 @@ TEST_CASE("potentials far apart leave the range of probabilities, not of logarit
 
 TEST_CASE("what belief propagation is not given") {
   const auto graph = loop(loop_potentials());
-  CHECK_THROWS_AS(infer(graph, BeliefPropagation{.schedule = Schedule::residual}), GraphError);
   CHECK_THROWS_AS(infer(graph, BeliefPropagation{.damping = 1}), NumericalError);
   CHECK_THROWS_AS(infer(graph, BeliefPropagation{.temperature = -1}), NumericalError);
   CHECK_THROWS_AS(infer(graph, BeliefPropagation{.weights = {1, 1}}), ShapeError);
