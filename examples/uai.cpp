@@ -92,7 +92,8 @@ double cost_of_iteration(const DiscreteModel& model, const std::string& method) 
     for (const std::int64_t v : model.scopes[f]) states += static_cast<double>(model.cardinalities[v]);
   }
   for (const std::int64_t k : model.cardinalities) own += static_cast<double>(k);
-  if (method == "gibbs") return 4 * states + 8 * visits + 20 * own;
+  // Sweeps through more than the caches hold wait for memory.
+  if (method == "gibbs") return (own > 5e4 ? 4 : 1) * (4 * states + 8 * visits + 20 * own);
   if (method == "bp" || method == "trw") return 10 * entries + 60 * states;
   return 25 * entries + 250 * states + 50 * own;
 }

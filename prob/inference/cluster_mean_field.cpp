@@ -76,6 +76,29 @@ ClusterMeanField::ClusterMeanField(const std::vector<std::int64_t>& cardinalitie
   start();
 }
 
+void ClusterMeanField::sum_out(const Factor& factor, std::size_t except, double* out) const {
+  const double* from = factor.table;
+  std::size_t size = factor.size;
+  std::vector<double> held;
+  const auto sum = [&](std::size_t axis, bool innermost) {
+    const auto states = static_cast<std::size_t>(factor.cardinalities[axis]);
+    const double* weights = factor.parts[axis].probabilities.data();
+    size /= states;
+    if (held.empty()) held.resize(size);
+    const std::size_t row = innermost ? states : 1, step = innermost ? 1 : size;
+    for (std::size_t i = 0; i < size; ++i) {
+      double total = 0;
+      for (std::size_t k = 0; k < states; ++k)
+        if (weights[k] > 0) total += weights[k] * from[i * row + k * step];
+      held[i] = total;
+    }
+    from = held.data();
+  };
+  for (std::size_t axis = factor.parts.size() - 1; axis > except; --axis) sum(axis, true);
+  for (std::size_t axis = 0; axis < except; ++axis) sum(axis, false);
+  std::copy(from, from + size, out);
+}
+
 void ClusterMeanField::expect(const Factor& factor, std::size_t except, double* out) const {
   std::fill(out, out + factor.parts[except].probabilities.size(), 0.0);
   if (factor.cardinalities.size() == 2) {
@@ -89,6 +112,7 @@ void ClusterMeanField::expect(const Factor& factor, std::size_t except, double* 
       }
     return;
   }
+  if (factor.parts.size() == factor.cardinalities.size()) return sum_out(factor, except, out);
   for_each(factor, [&](std::size_t entry, const auto& place) {
     double weight = 1;
     for (std::size_t p = 0; p < place.size(); ++p)
@@ -198,12 +222,22 @@ double ClusterMeanField::sweep(Replaced* replaced) {
 double ClusterMeanField::bound() const {
   double total = 0;
   for (const auto& own : clusters_) total += own.entropy;
-  for (const auto& factor : factors_)
-    for_each(factor, [&](std::size_t entry, const auto& place) {
-      double weight = 1;
-      for (std::size_t p = 0; p < place.size(); ++p) weight *= factor.parts[p].probabilities[place[p]];
-      if (weight > 0) total += weight * factor.table[entry];
-    });
+  std::vector<double> given;
+  for (const auto& factor : factors_) {
+    if (factor.parts.empty()) {
+      total += factor.table[0];
+      continue;
+    }
+    const auto& first = factor.parts[0].probabilities;
+    const double* terms = factor.table;
+    if (factor.parts.size() > 1) {
+      given.resize(first.size());
+      expect(factor, 0, given.data());
+      terms = given.data();
+    }
+    for (std::size_t e = 0; e < first.size(); ++e)
+      if (first[e] > 0) total += first[e] * terms[e];
+  }
   return total;
 }
 

@@ -95,7 +95,9 @@ class ClusterMeanField {
   /// their product with the direction.
   std::vector<std::vector<double>> curvature(const Cluster& cluster, const std::vector<const double*>& tables,
                                              const std::vector<const double*>& direction) const;
-  /// The expectation of a factor's table under all parts but one.
+  /// The expectation of a factor's table under all parts but one; of parts of one variable each, these are summed out
+  /// one after the other.
+  void sum_out(const Factor& factor, std::size_t except, double* out) const;
   void expect(const Factor& factor, std::size_t except, double* out) const;
   /// Calls visit(entry, place) with the entries in the factor's parts of each of its entries.
   template <class Visit>

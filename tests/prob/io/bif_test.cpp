@@ -91,6 +91,50 @@ TEST_CASE("malformed BIF networks are refused with file and line") {
   CHECK(refusal(wide + scope).find("the table needs") != std::string::npos);
 }
 
+TEST_CASE("refusals of BIF networks: declarations, and lines after comments and quoted names") {
+  const auto refused = [](const std::string& text, const std::string& message) {
+    const std::string got = refusal(text);
+    CAPTURE(got);
+    CHECK(got.find(message) != std::string::npos);
+  };
+  refused(two_variables + "variable a { type discrete [ 2 ] { t, f }; }", "n.bif:4: a second variable named a");
+  refused("variable a {\n type discrete [2] { t, f };\n type discrete [2] { u, v }; }", "n.bif:3: a second type");
+  refused("variable a { type continuous [ 2 ] { t, f }; }", "is not discrete");
+  refused("variable a { type discrete [ 2 ] { t, f, g }; }", "more than the 2 states promised");
+  refused("variable a { type discrete [ 0 ] { }; }", "should be a positive integer");
+  refused("variable a { property p = 1; }", "has no states");
+  refused(two_variables + "probability ( a | a ) { default 1, 0; }", "names a variable twice");
+  refused(two_variables + "probability ( a | b, b ) { default 1, 0; }", "names a variable twice");
+  refused(two_variables + "probability ( b ) { table 1, 0, 0;\n table 1, 0, 0; }", "n.bif:5: a second table");
+  refused(two_variables + "probability ( b ) { table 1, 0, 0, 0; }", "has 4 entries, not 3");
+  refused("network x { type ; }", "expected property");
+  refused(two_variables + "probability ( a | b ) { default 1, 0; }\nprobability ( b ) { table 1, 1, 1; }",
+          "n.bif:5: b: row 0");
+  refused("/* two\nlines */ // one\n?", "n.bif:3: expected network");
+  refused("network \"two\nlines\" { }\n?", "n.bif:3: expected network");
+}
+
+TEST_CASE("rows of BIF tables with several parents, the last fastest") {
+  const auto model =
+      parse_bif(two_variables +
+                "variable c { type discrete [ 2 ] { x, y }; }\n"
+                "probability ( c | a, b ) { (f, w) .6, .4; (t, u) .1, .9; (t, v) .2, .8; (t, w) .3, .7;\n"
+                "  (f, u) .4, .6; (f, v) .5, .5; }\n"
+                "probability ( a ) { table 1, 0; }\nprobability ( b ) { table 1, 0, 0; }");
+  CHECK(model.scopes[0] == std::vector<std::int64_t>{0, 1, 2});
+  CHECK(model.tables[0] == std::vector<double>{.1, .9, .2, .8, .3, .7, .4, .6, .5, .5, .6, .4});
+  CHECK(parse_bif(format_bif(model)).tables == model.tables);
+}
+
+TEST_CASE("what no BIF file can hold is not written") {
+  auto model = parse_bif("variable a { type discrete [ 2 ] { t, f }; }\nprobability ( a ) { table .5, .5; }");
+  auto markov = model, quote = model;
+  markov.kind = ModelKind::markov;
+  quote.names[0] = "a\"b";
+  CHECK_THROWS_AS(format_bif(markov), NumericalError);
+  CHECK_THROWS_AS(format_bif(quote), IoError);
+}
+
 TEST_CASE("BIF files survive writing and reading, gzipped too") {
   const auto model = parse_bif(
       "network x { }\nvariable \"a b\" { type discrete [ 2 ] { t, \"f;\" }; }\n"

@@ -74,6 +74,17 @@ TEST_CASE("malformed UAI models are refused with file and line") {
         std::string::npos);
 }
 
+TEST_CASE("refusals of UAI models name the faulty factor's line, and only what can be printed") {
+  CHECK(refusal("BAYES 2\n2 2\n2\n1 0\n1 1\n2\n1 0\n2\n.9 .9").find("model.uai:8: factor 1: row 0") !=
+        std::string::npos);
+  CHECK(refusal("MA\x01RKOV") == "read_uai: model.uai:1: a model starts with MARKOV or BAYES, not 'MA?RKOV'");
+  CHECK(refusal(std::string(41, 'x')).find(std::string(40, 'x') + "...'") != std::string::npos);
+  CHECK(refusal("MARKOV\n2x\n").find("model.uai:2: the number of variables should be an integer, not '2x'") !=
+        std::string::npos);
+  CHECK(refusal("MARKOV\n50\n2 2\n").find("more than the rest of the file can hold") != std::string::npos);
+  CHECK(refusal("MARKOV 1\n2\n1\n1 0\n2\n1 ++1").find("not '++1'") != std::string::npos);
+}
+
 TEST_CASE("a header that promises 10^12 entries is refused before anything is allocated") {
   CHECK(refusal("MARKOV\n1000000000000\n2\n") ==
         "read_uai: model.uai:2: the number of variables is 1000000000000, more than the rest of the file can hold");
@@ -93,6 +104,7 @@ TEST_CASE("evidence is read in both forms") {
   CHECK(parse_uai_evidence("2\n0 1\n1 2\n", cardinalities) == std::vector<Evidence>{two});
   CHECK(parse_uai_evidence("1\n2 0 1 1 2\n", cardinalities) == std::vector<Evidence>{two});
   CHECK(parse_uai_evidence("2\n2 0 1 1 2\n1 2 0", cardinalities) == std::vector<Evidence>{two, {{2, 0}}});
+  CHECK(parse_uai_evidence("2\n1 0 0\n1 0 1", cardinalities) == std::vector<Evidence>{{{0, 0}}, {{0, 1}}});
   CHECK(parse_uai_evidence("0\n2 0\n", cardinalities) == std::vector<Evidence>{{}});
   CHECK(parse_uai_evidence("1 0", cardinalities) == std::vector<Evidence>{{}});
   CHECK(parse_uai_evidence(format_uai_evidence(two), cardinalities) == std::vector<Evidence>{two});
@@ -118,7 +130,8 @@ TEST_CASE("lines that begin with c are comments, and count as lines") {
   CHECK(parse_uai_evidence("c nothing was seen\n", cardinalities) == none);
   CHECK(parse_uai_evidence("c 2 0 1\n1\nc 0 1\n1 2\nc", cardinalities) == one);
   CHECK(parse_uai_evidence("c\n1\n1 1 2\n", cardinalities) == one);
-  CHECK(evidence_refusal("1 1 c\n2").find("e:1: an observed variable should be an integer, not 'c'") != std::string::npos);
+  CHECK(evidence_refusal("1 1 c\n2").find("e:1: an observed variable should be an integer, not 'c'") !=
+        std::string::npos);
 }
 
 TEST_CASE("UAI files survive writing and reading") {
@@ -133,6 +146,10 @@ TEST_CASE("UAI files survive writing and reading") {
   CHECK(again.tables == model.tables);
   CHECK_THROWS_AS(read_uai("/nonexistent/x.uai"), IoError);
   CHECK_THROWS_AS(write_uai("/nonexistent/x.uai", model), IoError);
+  if (std::filesystem::exists("/dev/full")) CHECK_THROWS_AS(write_uai("/dev/full", model), IoError);
+  auto negative = model;
+  negative.tables[0][0] = -1;
+  CHECK_THROWS_AS(format_uai(negative), NumericalError);
 }
 
 TEST_CASE("results are written in UAI's form") {
