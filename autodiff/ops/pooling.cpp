@@ -7,6 +7,7 @@
 #include <tapestry/autodiff/kernels/pooling.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/indexing.hpp>
+#include <tapestry/autodiff/ops/pool_layout.hpp>
 #include <tapestry/autodiff/saved_operation.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
@@ -14,7 +15,7 @@ namespace tapestry {
 namespace {
 
 using Int = std::int64_t;
-using Indices64 = std::vector<Int>;
+using Windows = detail::PoolLayout;
 
 // Elements that make a chunk for a thread.
 constexpr Int chunk_elements = 1 << 15;
@@ -23,59 +24,6 @@ template <class T>
 const detail::PoolKernels<T>& table() {
   return detail::kernels<detail::PoolKernels<T>>();
 }
-
-/// The windows along one axis.
-struct AxisWindows {
-  Int size = 1;
-  Indices64 begin{0}, end{1};
-  std::vector<double> factor{1.0};  // of an average
-
-  Int count() const { return static_cast<Int>(begin.size()); }
-  void exchange(Attributes& a) {
-    a(size), a(begin), a(end), a(factor);
-    Attributes::require(size >= 0 && size <= Int{1} << 30 && begin.size() == end.size() &&
-                        begin.size() == factor.size());
-    for (std::size_t i = 0; i < begin.size(); ++i)
-      Attributes::require(begin[i] >= 0 && begin[i] < end[i] && end[i] <= size);
-  }
-};
-
-/// The axes that are pooled: the last one, or the last two.
-struct Windows {
-  std::string_view name;
-  int axes = 1;
-  AxisWindows rows, columns;
-
-  void exchange(Attributes& a) {
-    a(axes), rows.exchange(a), columns.exchange(a);
-    Attributes::require(axes == 2 || (axes == 1 && rows.size == 1 && rows.count() == 1));
-  }
-  bool fit(const Shape& x) const {
-    return x.rank() >= axes && x.back() == columns.size && (axes == 1 || x[x.rank() - 2] == rows.size);
-  }
-
-  detail::PoolWindows raw() const {
-    return {rows.size,       columns.size,         rows.count(),       columns.count(), rows.begin.data(),
-            rows.end.data(), columns.begin.data(), columns.end.data(), pairs()};
-  }
-  Int plane() const { return rows.size * columns.size; }
-  Int results() const { return rows.count() * columns.count(); }
-  Shape pooled(Shape x) const {
-    x[x.rank() - 1] = columns.count();
-    if (axes == 2) x[x.rank() - 2] = rows.count();
-    return x;
-  }
-
- private:
-  bool pairs() const {
-    for (const AxisWindows* axis : {&rows, &columns})
-      for (Int i = 0; i < axis->count(); ++i) {
-        const auto at = static_cast<std::size_t>(i);
-        if (axis->begin[at] != 2 * i || axis->end[at] != 2 * i + 2) return false;
-      }
-    return true;
-  }
-};
 
 Int planes_of(const Shape& x, int axes) {
   Int planes = 1;
@@ -86,71 +34,6 @@ Int planes_of(const Shape& x, int axes) {
 template <class F>
 void for_planes(Int planes, Int elements, F f) {
   detail::parallel_for(planes, std::max<Int>(1, chunk_elements / std::max<Int>(1, elements)), f);
-}
-
-void check_rank(std::string_view name, const Shape& x, int axes) {
-  if (x.rank() < axes) fail<ShapeError>(name, "x needs at least ", axes, axes == 1 ? " axis, not " : " axes, not ", x);
-}
-
-AxisWindows regular(std::string_view name, const Shape& x, int axis, Int window, Int stride, Int padding,
-                    bool count_padding) {
-  if (window < 1 || stride < 1)
-    fail<ShapeError>(name, "a window of ", window, " and a stride of ", stride, " for x ", x);
-  if (padding < 0 || 2 * padding > window)
-    fail<ShapeError>(name, "a padding of ", padding, " is not within 0 and half a window of ", window);
-  AxisWindows w{x[axis], {}, {}, {}};
-  if (x[axis] + 2 * padding < window || x[axis] == 0)
-    fail<ShapeError>(name, "a window of ", window, " is larger than the padded x ", x);
-  for (Int i = 0; i * stride + window <= x[axis] + 2 * padding; ++i) {
-    const Int from = i * stride - padding;
-    w.begin.push_back(std::max<Int>(0, from));
-    w.end.push_back(std::min(from + window, x[axis]));
-    // With half a window of padding, the last window may lie in it altogether.
-    if (w.begin.back() >= w.end.back()) {
-      w.begin.pop_back();
-      w.end.pop_back();
-      break;
-    }
-    w.factor.push_back(1.0 / static_cast<double>(count_padding ? window : w.end.back() - w.begin.back()));
-  }
-  return w;
-}
-
-AxisWindows adaptive(std::string_view name, const Shape& x, int axis, Int count) {
-  if (count < 1) fail<ShapeError>(name, count, " windows for x ", x);
-  if (x[axis] == 0) fail<ShapeError>(name, "x ", x, " has no elements to pool");
-  AxisWindows w{x[axis], {}, {}, {}};
-  for (Int i = 0; i < count; ++i) {
-    w.begin.push_back(i * x[axis] / count);
-    w.end.push_back(((i + 1) * x[axis] + count - 1) / count);
-    w.factor.push_back(1.0 / static_cast<double>(w.end.back() - w.begin.back()));
-  }
-  return w;
-}
-
-// Each axis by itself: g++ 12 destroys the members of an aggregate twice where an initialiser throws.
-Windows windows(std::string_view name, const Shape& x, Int window, const Pool1dOptions& o) {
-  check_rank(name, x, 1);
-  AxisWindows columns = regular(name, x, x.rank() - 1, window, o.stride.value_or(window), o.padding, o.count_padding);
-  return {name, 1, {}, std::move(columns)};
-}
-Windows windows(std::string_view name, const Shape& x, HeightWidth window, const Pool2dOptions& o) {
-  check_rank(name, x, 2);
-  const HeightWidth stride = o.stride.value_or(window);
-  AxisWindows rows = regular(name, x, x.rank() - 2, window.height, stride.height, o.padding.height, o.count_padding);
-  AxisWindows columns = regular(name, x, x.rank() - 1, window.width, stride.width, o.padding.width, o.count_padding);
-  return {name, 2, std::move(rows), std::move(columns)};
-}
-Windows adaptive_windows(std::string_view name, const Shape& x, Int count) {
-  check_rank(name, x, 1);
-  AxisWindows columns = adaptive(name, x, x.rank() - 1, count);
-  return {name, 1, {}, std::move(columns)};
-}
-Windows adaptive_windows(std::string_view name, const Shape& x, HeightWidth count) {
-  check_rank(name, x, 2);
-  AxisWindows rows = adaptive(name, x, x.rank() - 2, count.height);
-  AxisWindows columns = adaptive(name, x, x.rank() - 1, count.width);
-  return {name, 2, std::move(rows), std::move(columns)};
 }
 
 /// Values to their places in larger planes, and back: each is the other's transpose.
@@ -350,7 +233,7 @@ Var<T> average_pool(const Var<T>& x, Windows w) {
 
 template <class T>
 Var<T> unpool(std::string_view name, const Var<T>& x, const Indices& indices, int axes, HeightWidth size) {
-  check_rank(name, x.shape(), axes);
+  detail::check_pool_rank(name, x.shape(), axes);
   if (x.shape() != indices.shape())
     fail<ShapeError>(name, "x ", x.shape(), " and indices ", indices.shape(), " differ in shape");
   Shape large = x.shape();
@@ -369,43 +252,43 @@ Var<T> unpool(std::string_view name, const Var<T>& x, const Indices& indices, in
 
 template <class T>
 Var<T> max_pool1d(const Var<T>& x, Int window, const Pool1dOptions& options) {
-  return max_pool(x, windows("max_pool1d", x.shape(), window, options)).value;
+  return max_pool(x, detail::pool_layout("max_pool1d", x.shape(), window, options)).value;
 }
 template <class T>
 Var<T> max_pool2d(const Var<T>& x, HeightWidth window, const Pool2dOptions& options) {
-  return max_pool(x, windows("max_pool2d", x.shape(), window, options)).value;
+  return max_pool(x, detail::pool_layout("max_pool2d", x.shape(), window, options)).value;
 }
 template <class T>
 MaxPoolResult<T> max_pool1d_with_indices(const Var<T>& x, Int window, const Pool1dOptions& options) {
-  return max_pool(x, windows("max_pool1d", x.shape(), window, options));
+  return max_pool(x, detail::pool_layout("max_pool1d", x.shape(), window, options));
 }
 template <class T>
 MaxPoolResult<T> max_pool2d_with_indices(const Var<T>& x, HeightWidth window, const Pool2dOptions& options) {
-  return max_pool(x, windows("max_pool2d", x.shape(), window, options));
+  return max_pool(x, detail::pool_layout("max_pool2d", x.shape(), window, options));
 }
 template <class T>
 Var<T> avg_pool1d(const Var<T>& x, Int window, const Pool1dOptions& options) {
-  return average_pool(x, windows("avg_pool1d", x.shape(), window, options));
+  return average_pool(x, detail::pool_layout("avg_pool1d", x.shape(), window, options));
 }
 template <class T>
 Var<T> avg_pool2d(const Var<T>& x, HeightWidth window, const Pool2dOptions& options) {
-  return average_pool(x, windows("avg_pool2d", x.shape(), window, options));
+  return average_pool(x, detail::pool_layout("avg_pool2d", x.shape(), window, options));
 }
 template <class T>
 Var<T> adaptive_avg_pool1d(const Var<T>& x, Int count) {
-  return average_pool(x, adaptive_windows("adaptive_avg_pool1d", x.shape(), count));
+  return average_pool(x, detail::adaptive_pool_layout("adaptive_avg_pool1d", x.shape(), count));
 }
 template <class T>
 Var<T> adaptive_avg_pool2d(const Var<T>& x, HeightWidth count) {
-  return average_pool(x, adaptive_windows("adaptive_avg_pool2d", x.shape(), count));
+  return average_pool(x, detail::adaptive_pool_layout("adaptive_avg_pool2d", x.shape(), count));
 }
 template <class T>
 Var<T> adaptive_max_pool1d(const Var<T>& x, Int count) {
-  return max_pool(x, adaptive_windows("adaptive_max_pool1d", x.shape(), count)).value;
+  return max_pool(x, detail::adaptive_pool_layout("adaptive_max_pool1d", x.shape(), count)).value;
 }
 template <class T>
 Var<T> adaptive_max_pool2d(const Var<T>& x, HeightWidth count) {
-  return max_pool(x, adaptive_windows("adaptive_max_pool2d", x.shape(), count)).value;
+  return max_pool(x, detail::adaptive_pool_layout("adaptive_max_pool2d", x.shape(), count)).value;
 }
 template <class T>
 Var<T> max_unpool1d(const Var<T>& x, const Indices& indices, Int size) {
