@@ -85,18 +85,14 @@ void TableProduct::order_loops() {
   levels_.assign(loops_ + 1, {});
   Axes left = (Axes{1} << loops_) - 1;
   for (int level = static_cast<int>(loops_) - 1; level >= 0; --level) {
-    std::size_t best = 0, best_cost = SIZE_MAX;
-    for (std::size_t axis = 0; axis < loops_; ++axis) {
-      if ((left >> axis & 1) == 0) continue;
-      std::size_t cost = 0;
-      for (const Operand& part : parts_)
-        if (part.level < 0 && (part.axes >> axis & 1) != 0)
-          cost += part.size >= large_operand ? 32 : part.slice >= large_slice ? 4 : 1;
-      if (cost < best_cost) {
-        best = axis;
-        best_cost = cost;
-      }
-    }
+    std::size_t cost[64] = {};
+    for (const Operand& part : parts_)
+      if (part.level < 0)
+        for (Axes axes = part.axes & left; axes != 0; axes &= axes - 1)
+          cost[std::countr_zero(axes)] += part.size >= large_operand ? 32 : part.slice >= large_slice ? 4 : 1;
+    auto best = static_cast<std::size_t>(std::countr_zero(left));
+    for (std::size_t axis = best; axis < loops_; ++axis)
+      if ((left >> axis & 1) != 0 && cost[axis] < cost[best]) best = axis;
     left &= ~(Axes{1} << best);
     at(level).axis = best;
     at(level).size = sizes_[best];
