@@ -8,9 +8,11 @@
 #include <type_traits>
 
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/kernels/layout.hpp>
 #include <tapestry/autodiff/kernels/small_gemm.hpp>
 #include <tapestry/autodiff/onednn.hpp>
 #include <tapestry/autodiff/openblas.hpp>
+#include <tapestry/autodiff/pooled_vector.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
 namespace tapestry::detail {
@@ -52,11 +54,24 @@ void scale(Int m, Int n, T beta, T* c, Int ldc) {
     for (Int j = 0; j < n; ++j) c[i * ldc + j] = beta == T(0) ? T(0) : beta * c[i * ldc + j];
 }
 
+// OpenBLAS' kernels for small matrices on AVX-512 cores are slow where the right factor alone is transposed: they read
+// both along the depth. From so many rows on, transposing it first is cheaper.
+bool transposes_right(Int m, Int n, Int k) {
+  constexpr Int least = 16, most_work = 1000000;
+  return blas_report().avx512 && m >= 2 * least && n >= least && k >= least && m * n * k <= most_work;
+}
+
 template <class T>
 void call_gemm(bool trans_a, bool trans_b, Int m, Int n, Int k, T alpha, const T* a, Int lda, const T* b, Int ldb,
                T beta, T* c, Int ldc) {
   if constexpr (std::is_same_v<T, float>)
     if (onednn_wins(m, n, k)) return onednn_gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  if (trans_b && !trans_a && transposes_right(m, n, k)) {
+    PooledVector<T> right(static_cast<std::size_t>(n * k));
+    kernels<LayoutKernels<T>>().transpose(b, static_cast<std::size_t>(n), static_cast<std::size_t>(k),
+                                          static_cast<std::size_t>(ldb), right.data(), static_cast<std::size_t>(n));
+    return call_gemm(false, false, m, n, k, alpha, a, lda, right.data(), n, beta, c, ldc);
+  }
   const blasint ld_a = leading(lda, trans_a ? m : k), ld_b = leading(ldb, trans_b ? k : n), ld_c = leading(ldc, n);
   if constexpr (std::is_same_v<T, float>)
     cblas_sgemm(CblasRowMajor, transposed(trans_a), transposed(trans_b), to_int(m), to_int(n), to_int(k), alpha, a,

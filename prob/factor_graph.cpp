@@ -241,13 +241,22 @@ Var<T> FactorGraph<T>::score(const IndexTensor& assignment) const {
     const std::int64_t factors = group.factors(), arity = group.arity();
     IndexTensor entries = empty_tensor<std::int64_t>({rows, factors});
     local.resize(static_cast<std::size_t>(arity));
-    for (std::int64_t r = 0; r < rows; ++r)
-      for (std::int64_t f = 0; f < factors; ++f) {
-        for (std::int64_t i = 0; i < arity; ++i)
-          local[static_cast<std::size_t>(i)] = states[r * row_stride + group.scopes[f * arity + i]];
-        const std::int64_t entry = group.entry(local.data());
-        entries.data()[r * factors + f] = entry < 0 ? -1 : r * layout.batch_stride + f * layout.factor_stride + entry;
+    const bool pairs = group.kind == FactorKind::table && arity == 2;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const std::int64_t* row = states + r * row_stride;
+      std::int64_t* out = entries.data() + r * factors;
+      const std::int64_t* scope = group.scopes.data();
+      for (std::int64_t f = 0; f < factors; ++f, scope += arity) {
+        std::int64_t entry;
+        if (pairs) {
+          entry = row[scope[0]] * group.cardinalities[1] + row[scope[1]];
+        } else {
+          for (std::int64_t i = 0; i < arity; ++i) local[static_cast<std::size_t>(i)] = row[scope[i]];
+          entry = group.entry(local.data());
+        }
+        out[f] = entry < 0 ? -1 : r * layout.batch_stride + f * layout.factor_stride + entry;
       }
+    }
     total = total + detail::sum_entries(potentials_[g], Indices(std::move(entries)));
   }
   return batched ? total : reshape(total, Shape());

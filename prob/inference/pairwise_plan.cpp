@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/prob/inference/pairwise_passing.hpp>
@@ -51,8 +52,9 @@ namespace {
 template <class T>
 void check(const GraphStructure& graph, std::size_t group, const T* from, const PotentialLayout& layout) {
   const std::int64_t n = layout.factor_stride == 0 ? layout.entries : graph.factors[group].factors() * layout.entries;
-  std::int64_t bad = 0;
-  for (std::int64_t i = 0; i < n; ++i) bad += !(from[i] < std::numeric_limits<T>::infinity());
+  // Of T's width, so that comparisons need no conversion.
+  std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t> bad = 0;
+  for (std::int64_t i = 0; i < n; ++i) bad |= !(from[i] < std::numeric_limits<T>::infinity());
   if (bad == 0) return;
   std::int64_t i = 0;
   while (from[i] < std::numeric_limits<T>::infinity()) ++i;
