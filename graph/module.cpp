@@ -148,7 +148,8 @@ void set_training(const std::function<void(Members&)>& visit, bool training) {
 void set_requires_grad(const std::function<void(Members&)>& visit, std::string_view prefix, bool requires_grad) {
   SetRequiresGrad members(prefix, requires_grad);
   visit(members);
-  if (!members.any) fail(requires_grad ? "unfreeze" : "freeze", "'", prefix, "' names no parameter, and no member that has any");
+  if (!members.any)
+    fail(requires_grad ? "unfreeze" : "freeze", "'", prefix, "' names no parameter, and no member that has any");
 }
 
 void zero_gradients(const std::function<void(Members&)>& visit) {

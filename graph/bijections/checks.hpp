@@ -13,7 +13,8 @@ template <class T, class F>
 void check_inside(std::string_view operation, const Var<T>& y, const char* set, F inside) {
   const T* const values = y.data();
   for (std::int64_t i = 0; i < y.size(); ++i)
-    if (!std::isfinite(values[i]) || !inside(values[i])) fail<NumericalError>(operation, "element ", i, ", ", values[i], ", is not ", set);
+    if (!std::isfinite(values[i]) || !inside(values[i]))
+      fail<NumericalError>(operation, "element ", i, ", ", values[i], ", is not ", set);
 }
 
 /// @throws ShapeError for rank 0
