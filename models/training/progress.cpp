@@ -83,7 +83,11 @@ void ProgressLine::show(Clock::time_point now) {
   if (terminal_) {
     const auto width =
         static_cast<std::size_t>(std::max(2, (options_.width > 0 ? options_.width : terminal_width()) - 1));
-    if (line.size() > width) line.resize(width);
+    if (line.size() > width) {
+      std::size_t cut = width;
+      while (cut > 0 && (static_cast<unsigned char>(line[cut]) & 0xC0) == 0x80) --cut;  // not within a character
+      line.resize(cut);
+    }
     const std::size_t length = line.size();
     line.append(std::max(drawn_, length) - length, ' ');
     out_ << '\r' << line << std::flush;

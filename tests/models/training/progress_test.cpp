@@ -33,6 +33,16 @@ TEST_CASE("ProgressLine: on a terminal one line is redrawn and cut to the width"
   CHECK(text.size() - text.rfind('\r') == 1 + 39 + 1);
 }
 
+TEST_CASE("ProgressLine: a line is not cut within a character") {
+  std::string title;
+  for (int i = 0; i < 30; ++i) title += "\xc3\xa9";
+  for (const int width : {20, 21}) {
+    std::ostringstream out;
+    ProgressLine(out, true, title, {.terminal_period = 0, .width = width}).update(1);
+    CHECK(out.str() == "\r" + title.substr(0, width == 20 ? 18 : 20) + "\n");
+  }
+}
+
 TEST_CASE("ProgressLine: elsewhere plain lines, the first and the last always") {
   std::ostringstream out;
   ProgressLine line(out, false, "epoch", {.plain_period = 1000});
