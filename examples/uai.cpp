@@ -106,7 +106,7 @@ InferenceResult<double> approximate(const FactorGraph<double>& graph, const Disc
   const auto& method = settings.method;
   const auto iterations = [&](double usual) {
     if (settings.iterations > 0) return settings.iterations;
-    return static_cast<std::int64_t>(std::clamp(nanoseconds / cost_of_iteration(model, method), 10.0, usual));
+    return static_cast<std::int64_t>(std::clamp(nanoseconds / cost_of_iteration(model, method), 5.0, usual));
   };
   if (method == "bp")
     return infer(graph, BeliefPropagation{.iterations = iterations(500),

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <string>
 
@@ -95,6 +96,77 @@ TEST_CASE("bad input: negative, NaN, infinite and all-zero tables, scopes and st
   CHECK_THROWS_AS(validate(Evidence{{2, 0}}, {2, 2}), IndexError);
   CHECK_THROWS_AS(validate(Evidence{{1, 2}}, {2, 2}), IndexError);
   CHECK_THROWS_AS(validate(Evidence{{1, 0}, {1, 1}}, {2, 2}), IndexError);
+}
+
+TEST_CASE("bad input: whatever takes a model refuses each fault of it, naming the factor") {
+  const DiscreteModel good{ModelKind::bayes, {2, 2}, {{0}, {0, 1}}, {{.5, .5}, {.5, .5, .9, .1}}, {}, {}};
+  struct Fault {
+    const char* part;
+    void (*make)(DiscreteModel&);
+  };
+  const Fault faults[] = {{"factor 1: entry 3 is negative",
+                           [](DiscreteModel& m) {
+                             m.tables[1] = {.5, .5, 1.1, -.1};
+                           }},
+                          {"factor 1: entry 0 is not finite", [](DiscreteModel& m) { m.tables[1][0] = not_a_number; }},
+                          {"factor 0: all entries are zero",
+                           [](DiscreteModel& m) {
+                             m.tables[0] = {0, 0};
+                           }},
+                          {"factor 1 names variable 2",
+                           [](DiscreteModel& m) {
+                             m.scopes[1] = {0, 2};
+                           }},
+                          {"factor 1 names variable -1",
+                           [](DiscreteModel& m) {
+                             m.scopes[1] = {-1, 1};
+                           }},
+                          {"factor 1: row 0", [](DiscreteModel& m) { m.tables[1][0] = .7; }},
+                          {"its own ancestor", [](DiscreteModel& m) {
+                             m.scopes[0] = {1, 0};
+                             m.tables[0] = {.5, .5, .5, .5};
+                           }}};
+  using Taker = void (*)(const DiscreteModel&);
+  const Taker takers[] = {[](const DiscreteModel& m) { validate(m); },
+                          [](const DiscreteModel& m) { factor_graph<double>(m); },
+                          [](const DiscreteModel& m) { exact_marginals(m); },
+                          [](const DiscreteModel& m) { exact_log_partition(m); },
+                          [](const DiscreteModel& m) { exact_maximum(m); },
+                          [](const DiscreteModel& m) { enumerate_marginals(m); },
+                          [](const DiscreteModel& m) { enumerate_maximum(m); },
+                          [](const DiscreteModel& m) { format_uai(m); },
+                          [](const DiscreteModel& m) { format_bif(m); },
+                          [](const DiscreteModel& m) {
+                            bayesian_network(m.cardinalities, {{}, {0}}, m.tables);
+                          }};
+  for (std::size_t t = 0; t < std::size(takers); ++t) {
+    CAPTURE(t);
+    CHECK_NOTHROW(takers[t](good));
+    for (const auto& fault : faults) {
+      auto bad = good;
+      fault.make(bad);
+      // The last is given parents, not scopes.
+      if (t + 1 == std::size(takers) && bad.scopes != good.scopes) continue;
+      CHECK(refused<Error>([&] { takers[t](bad); }, {fault.part}));
+    }
+  }
+}
+
+TEST_CASE("bad input: whatever takes evidence refuses variables and states that do not exist, and two states") {
+  const DiscreteModel model{ModelKind::markov, {2, 3}, {{0, 1}}, {{1, 2, 3, 4, 5, 6}}, {}, {}};
+  using Taker = void (*)(const DiscreteModel&, const Evidence&);
+  const Taker takers[] = {[](const DiscreteModel& m, const Evidence& e) { exact_marginals(m, e); },
+                          [](const DiscreteModel& m, const Evidence& e) { exact_log_partition(m, e); },
+                          [](const DiscreteModel& m, const Evidence& e) { exact_maximum(m, e); },
+                          [](const DiscreteModel& m, const Evidence& e) { enumerate_marginals(m, e); },
+                          [](const DiscreteModel& m, const Evidence& e) { enumerate_maximum(m, e); },
+                          [](const DiscreteModel& m, const Evidence& e) { factor_graph<double>(m).graph.observe(e); }};
+  for (const auto& taker : takers) {
+    CHECK_NOTHROW(taker(model, {{1, 2}, {0, 1}, {1, 2}}));
+    for (const Observation& wrong : {Observation{2, 0}, {-1, 0}, {0, 2}, {1, 3}, {1, -1}})
+      CHECK_THROWS_AS(taker(model, {wrong}), IndexError);
+    CHECK_THROWS_AS(taker(model, {{1, 0}, {1, 2}}), IndexError);
+  }
 }
 
 TEST_CASE("bad input: every method refuses NaN and +inf as potentials") {
