@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <limits>
-#include <type_traits>
 
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/prob/inference/pairwise_passing.hpp>
 
 namespace tapestry::detail {
@@ -52,12 +52,10 @@ namespace {
 template <class T>
 void check(const GraphStructure& graph, std::size_t group, const T* from, const PotentialLayout& layout) {
   const std::int64_t n = layout.factor_stride == 0 ? layout.entries : graph.factors[group].factors() * layout.entries;
-  // Of T's width, so that comparisons need no conversion.
-  std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t> bad = 0;
-  for (std::int64_t i = 0; i < n; ++i) bad |= !(from[i] < std::numeric_limits<T>::infinity());
-  if (bad == 0) return;
+  if (kernels<ElementwiseKernels<T>>().all_finite(from, static_cast<std::size_t>(n))) return;
   std::int64_t i = 0;
-  while (from[i] < std::numeric_limits<T>::infinity()) ++i;
+  while (i < n && from[i] < std::numeric_limits<T>::infinity()) ++i;
+  if (i == n) return;
   fail<NumericalError>("belief_propagation", "factor ", i / layout.entries, " of group '", graph.factors[group].name,
                        "' has a potential of ", from[i]);
 }
