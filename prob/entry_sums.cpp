@@ -21,9 +21,11 @@ template <class T>
 void gather(const T* x, const Indices& entries, T* out, bool accumulate) {
   const std::int64_t rows = entries.shape()[0], columns = entries.shape()[1];
   for (std::int64_t i = 0; i < rows; ++i) {
-    T total = 0;
-    for (std::int64_t k = 0; k < columns; ++k)
-      if (const std::int64_t e = entries[i * columns + k]; e >= 0) total += x[e];
+    // Several sums, so that none waits for the one before.
+    T part[4] = {};
+    const std::int64_t* row = entries.data() + i * columns;
+    for (std::int64_t k = 0; k < columns; ++k) part[k % 4] += row[k] >= 0 ? x[row[k]] : T(0);
+    const T total = (part[0] + part[1]) + (part[2] + part[3]);
     out[i] = accumulate ? out[i] + total : total;
   }
 }
