@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include <tapestry/autodiff/kernels/layout.hpp>
 #include <tapestry/prob/pairwise_engine.hpp>
 #include <tapestry/prob/split.hpp>
 
@@ -134,11 +135,14 @@ template <class T>
 void PairwiseBeliefPropagationEngine<T>::collect_own(const PairwiseGradients<T>& g, std::size_t first,
                                                      std::size_t count, T* grad_potentials) const {
   const std::size_t square = graph_.states * graph_.states, lanes = kernels_->lanes;
+  const auto transpose = kernels<LayoutKernels<T>>().transpose;
   split(count, block_grain() * lanes, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t f = first + begin; f < first + end; ++f) {
-      const T* from = g.pairs.data() + f / lanes * square * lanes + f % lanes;
-      T* out = grad_potentials + (f - first) * square;
-      for (std::size_t n = 0; n < square; ++n) out[n] = from[n * lanes];
+    // The factors of one block at a time; at both ends there may be a part of one.
+    for (std::size_t f = first + begin; f < first + end;) {
+      const std::size_t lane = f % lanes, many = std::min(lanes - lane, first + end - f);
+      transpose(g.pairs.data() + f / lanes * square * lanes + lane, square, many, lanes,
+                grad_potentials + (f - first) * square, square);
+      f += many;
     }
   });
 }
