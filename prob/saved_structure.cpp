@@ -103,9 +103,11 @@ void exchange(Attributes& a, UnrolledOptions& options) {
 
 void register_inference_operations() {
   static const bool done = [] {
-    for (const auto add : {detail::register_chain, detail::register_grid, detail::register_pairwise,
-                           detail::register_semi_markov, detail::register_entry_sums, detail::register_pairwise_passing,
-                           detail::register_pairwise_mean_field, detail::register_messages})
+    for (const auto add :
+         {detail::register_chain, detail::register_grid, detail::register_pairwise, detail::register_semi_markov,
+          detail::register_entry_sums, detail::register_pairwise_passing, detail::register_pairwise_mean_field,
+          detail::register_messages, detail::register_junction_tree, detail::register_mean_field,
+          detail::register_gaussian_filter})
       add();
     return true;
   }();

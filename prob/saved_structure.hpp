@@ -29,6 +29,9 @@ void register_entry_sums();
 void register_pairwise_passing();
 void register_pairwise_mean_field();
 void register_messages();
+void register_junction_tree();
+void register_mean_field();
+void register_gaussian_filter();
 
 }  // namespace detail
 }  // namespace tapestry

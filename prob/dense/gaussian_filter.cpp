@@ -8,6 +8,7 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/prob/dense/permutohedral_lattice.hpp>
 #include <tapestry/prob/pool_buffer.hpp>
+#include <tapestry/prob/saved_structure.hpp>
 #include <tapestry/prob/split.hpp>
 
 namespace tapestry {
@@ -23,15 +24,17 @@ namespace detail {
 template <class T>
 class FilterPlan {
  public:
-  FilterPlan(const Tensor<T>& features, const GaussianFilterOptions& options)
-      : points_(features.shape()[0]), dimensions_(features.shape()[1]), include_self_(options.include_self) {
-    for (const T x : features)
+  FilterPlan(std::vector<T> features, std::size_t points, std::size_t dimensions, const GaussianFilterOptions& options)
+      : points_(points),
+        dimensions_(dimensions),
+        options_(options),
+        include_self_(options.include_self),
+        features_(std::move(features)) {
+    for (const T x : features_)
       if (!std::isfinite(x)) fail<NumericalError>(operation_name, "a feature is ", x);
-    if (options.method == FilterMethod::exact ||
-        (options.method == FilterMethod::automatic && static_cast<std::int64_t>(points_) <= most_exact_points))
-      features_.assign(features.begin(), features.end());
-    else
-      lattice_.emplace(points_, dimensions_, features.data());
+    if (options.method == FilterMethod::lattice ||
+        (options.method == FilterMethod::automatic && static_cast<std::int64_t>(points_) > most_exact_points))
+      lattice_.emplace(points_, dimensions_, features_.data());
     if (!options.normalize) return;
     std::vector<T> ones(points_, T(1)), sums(points_);
     std::swap(include_self_, self_for_sums_);
@@ -39,6 +42,21 @@ class FilterPlan {
     std::swap(include_self_, self_for_sums_);
     for (T& x : sums) x = 1 / std::sqrt(x);
     scale_ = std::move(sums);
+  }
+
+  /// What it is made of. @throws IoError where what is read makes no sense
+  static void exchange(Attributes& a, std::shared_ptr<const FilterPlan>& plan) {
+    a.shared(plan, [&a](std::shared_ptr<const FilterPlan>& own) {
+      GaussianFilterOptions options = own ? own->options_ : GaussianFilterOptions();
+      std::size_t dimensions = own ? own->dimensions_ : 1;
+      std::vector<T> features = own ? own->features_ : std::vector<T>();
+      a(options.method), a(options.include_self), a(options.normalize), a(dimensions), a(features);
+      Attributes::require(!a.reading() ||
+                          (options.method >= FilterMethod::automatic && options.method <= FilterMethod::lattice &&
+                           dimensions >= 1 && dimensions <= 4096 && features.size() % dimensions == 0));
+      const std::size_t points = features.size() / dimensions;
+      if (a.reading()) own = std::make_shared<const FilterPlan>(std::move(features), points, dimensions, options);
+    });
   }
 
   void run(const T* in, std::size_t channels, bool transposed, T* out) const {
@@ -83,6 +101,7 @@ class FilterPlan {
   }
 
   std::size_t points_, dimensions_;
+  GaussianFilterOptions options_;
   bool include_self_, self_for_sums_ = true;
   std::vector<T> features_;
   std::optional<PermutohedralLattice<T>> lattice_;
@@ -94,11 +113,14 @@ class FilterPlan {
 namespace {
 
 template <class T>
-class Filtering final : public Operation<T> {
+class Filtering final : public Operation<T>, public SavedOperation {
  public:
   using Shapes = detail::Shapes;
   Filtering(std::shared_ptr<const detail::FilterPlan<T>> plan, bool transposed)
       : plan_(std::move(plan)), transposed_(transposed) {}
+  explicit Filtering(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { detail::FilterPlan<T>::exchange(a, plan_), a(transposed_); }
+  bool suits(const Shapes& in) override { return in.size() == 1; }
   std::string_view name() const override { return operation_name; }
   std::uint32_t needs() const override { return Needs::nothing; }
   Linearity linearity() const override { return Linearity::linear; }
@@ -125,7 +147,7 @@ class Filtering final : public Operation<T> {
 
  private:
   std::shared_ptr<const detail::FilterPlan<T>> plan_;
-  bool transposed_;
+  bool transposed_ = false;
 };
 
 template <class T>
@@ -151,11 +173,16 @@ Tensor<T> features_of(std::int64_t height, std::int64_t width, T position_deviat
 
 }  // namespace
 
+void detail::register_gaussian_filter() {
+  register_operations<Filtering>(operation_name);
+}
+
 template <class T>
 GaussianFilter<T>::GaussianFilter(const Tensor<T>& features, GaussianFilterOptions options) {
   if (features.dimension() != 2 || features.shape()[1] < 1)
     fail<ShapeError>(operation_name, "features of shape ", shape_of(features), ": [points, dimensions] is expected");
-  plan_ = std::make_shared<const detail::FilterPlan<T>>(features, options);
+  plan_ = std::make_shared<const detail::FilterPlan<T>>(std::vector<T>(features.begin(), features.end()),
+                                                        features.shape()[0], features.shape()[1], options);
 }
 
 template <class T>

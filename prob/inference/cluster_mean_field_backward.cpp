@@ -101,7 +101,10 @@ std::vector<std::vector<double>> ClusterMeanField::curvature(const Cluster& own,
         factors_[static_cast<std::size_t>(own.factors[i].first)].parts[static_cast<std::size_t>(own.factors[i].second)];
     out.emplace_back(part.probabilities.size(), 0.0);
     double largest = 0;
-    for (std::size_t e = 0; e < out.back().size(); ++e) largest = std::max(largest, std::abs(direction[i][e]));
+    for (std::size_t e = 0; e < out.back().size(); ++e) {
+      const double size = std::abs(direction[i][e]);
+      if (!(size <= largest)) largest = size;  // also what is no number
+    }
     scale += largest;
   }
   if (scale == 0) return out;
@@ -133,6 +136,11 @@ std::vector<std::vector<double>> ClusterMeanField::curvature(const Cluster& own,
         for (std::size_t e = 0; e < out[i].size(); ++e)
           moved[i][e] = tables[i][e] + sign * place * step * direction[i][e];
       const ExactSums sums = own.tree->sums(pointers, TableScale::logarithm, own.states, false, true);
+      if (!sums.possible) {
+        // The direction is not finite.
+        for (auto& part : out) std::fill(part.begin(), part.end(), std::numeric_limits<double>::quiet_NaN());
+        return out;
+      }
       const double* from = sums.factors.data();
       for (auto& part : out)
         for (double& x : part) x += sign * weight / step * *from++;

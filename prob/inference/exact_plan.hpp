@@ -11,11 +11,13 @@ namespace tapestry::detail {
 
 /// What one structure needs for exact inference in any potentials.
 struct ExactPlan {
-  ExactPlan(std::shared_ptr<const GraphStructure> graph, const JunctionTree& options)
+  ExactPlan(std::shared_ptr<const GraphStructure> graph, const EliminationOptions& search, double limit)
       : structure(std::move(graph)),
+        order(search),
+        memory_limit(limit),
         tables(*structure),
         tree(tables.cardinalities(), scopes_with_variables(tables), observed(structure->evidence, false),
-             {options.order, options.memory_limit}),
+             {order, memory_limit}),
         states(observed(structure->evidence, true)) {}
 
   // A factor of its own for each variable, behind all others: what directions of variables' marginals are added to.
@@ -39,6 +41,8 @@ struct ExactPlan {
   }
 
   std::shared_ptr<const GraphStructure> structure;
+  EliminationOptions order;
+  double memory_limit;
   DenseTables tables;
   CliqueTree tree;
   std::vector<std::int64_t> states;

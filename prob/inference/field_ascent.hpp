@@ -31,4 +31,8 @@ PlainResult field_ascent(const DenseTables& tables, const GraphStructure& graph,
                          const std::vector<std::int64_t>& clusters, const Ascent& options, InferenceTrace* trace,
                          const std::shared_ptr<FixedPointReport>& adjoint);
 
+/// What it is made of beside the graph. @throws IoError where what is read makes no sense
+void exchange(Attributes& a, std::vector<std::int64_t>& clusters, Ascent& options);
+void require_clusters(const GraphStructure& graph, const std::vector<std::int64_t>& clusters);
+
 }  // namespace tapestry::detail

@@ -12,16 +12,56 @@
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/prob/inference/exact_plan.hpp>
+#include <tapestry/prob/saved_structure.hpp>
 
 namespace tapestry {
 namespace detail {
 namespace {
 
+// The search for an order is repeated, and finds the same.
+void exchange(Attributes& a, std::shared_ptr<const ExactPlan>& plan) {
+  a.shared(plan, [&a](std::shared_ptr<const ExactPlan>& own) {
+    std::shared_ptr<const GraphStructure> structure = own ? own->structure : nullptr;
+    EliminationOptions order = own ? own->order : EliminationOptions();
+    double limit = own ? own->memory_limit : 0;
+    exchange(a, structure);
+    a(order.heuristic), a(order.restarts), a(order.seed), a(limit);
+    Attributes::require(order.heuristic >= EliminationHeuristic{} && order.heuristic <= EliminationHeuristic::best &&
+                        order.restarts >= 0 && order.restarts <= 1 << 16 && limit >= 0 && !structure->factors.empty());
+    if (a.reading()) own = std::make_shared<const ExactPlan>(std::move(structure), order, limit);
+  });
+}
+
+void exchange_batch(Attributes& a, std::int64_t& batch) {
+  a(batch);
+  Attributes::require(batch >= 0 && batch < std::int64_t{1} << 30);
+}
+
+// Of inputs that come from a file: whether the first are potentials.
+bool begin_with_potentials(const GraphStructure& graph, const Shapes& in, std::int64_t batch) {
+  if (in.size() < static_cast<int>(graph.factors.size())) return false;
+  for (std::size_t g = 0; g < graph.factors.size(); ++g) {
+    const PotentialLayout layout = PotentialLayout::of(graph.factors[g], in[static_cast<int>(g)]);
+    if (layout.batch != 0 && layout.batch != batch) return false;
+  }
+  return true;
+}
+
 /// The change of all marginals with a change of all potentials. Inputs: potentials; directions of each variable group
 /// and each factor group, of whole_shape().
 template <class T>
-class MarginalDerivative final : public Operation<T> {
+class MarginalDerivative final : public Operation<T>, public SavedOperation {
  public:
+  explicit MarginalDerivative(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { exchange(a, plan_), exchange_batch(a, batch_); }
+  bool suits(const Shapes& in) override {
+    const auto& graph = *plan_->structure;
+    const auto groups = static_cast<int>(graph.factors.size());
+    if (in.size() != groups + outputs() || !begin_with_potentials(graph, in, batch_)) return false;
+    for (int i = 0; i < outputs(); ++i)
+      if (in[groups + i] != shape(in, i)) return false;
+    return true;
+  }
   MarginalDerivative(std::shared_ptr<const ExactPlan> plan, std::int64_t batch)
       : plan_(std::move(plan)), batch_(batch) {}
   std::string_view name() const override { return "junction_tree_derivative"; }
@@ -77,13 +117,19 @@ class MarginalDerivative final : public Operation<T> {
 
  private:
   std::shared_ptr<const ExactPlan> plan_;
-  std::int64_t batch_;
+  std::int64_t batch_ = 0;
 };
 
 /// Outputs: log-partition, marginals of each variable group, marginals of each factor group.
 template <class T>
-class ExactInference final : public Operation<T> {
+class ExactInference final : public Operation<T>, public SavedOperation {
  public:
+  explicit ExactInference(Attributes& a) { attributes(a); }
+  void attributes(Attributes& a) override { exchange(a, plan_), exchange_batch(a, batch_), a(factor_marginals_); }
+  bool suits(const Shapes& in) override {
+    const auto& graph = *plan_->structure;
+    return in.size() == static_cast<int>(graph.factors.size()) && begin_with_potentials(graph, in, batch_);
+  }
   ExactInference(std::shared_ptr<const ExactPlan> plan, std::int64_t batch, bool factor_marginals)
       : plan_(std::move(plan)), batch_(batch), factor_marginals_(factor_marginals) {}
 
@@ -249,11 +295,17 @@ class ExactInference final : public Operation<T> {
   }
 
   std::shared_ptr<const ExactPlan> plan_;
-  std::int64_t batch_;
-  bool factor_marginals_;
+  std::int64_t batch_ = 0;
+  bool factor_marginals_ = true;
 };
 
 }  // namespace
+
+void register_junction_tree() {
+  register_operations<ExactInference>("junction_tree");
+  register_operations<MarginalDerivative>("junction_tree_derivative");
+}
+
 }  // namespace detail
 
 template <class T>
@@ -261,7 +313,7 @@ InferenceResult<T> infer(const FactorGraph<T>& graph, const JunctionTree& option
   const auto start = std::chrono::steady_clock::now();
   if (graph.factor_groups().empty()) fail<GraphError>("junction_tree", "the graph has no factors");
   const std::int64_t batch = graph.batch();
-  const auto plan = std::make_shared<const detail::ExactPlan>(graph.structure(), options);
+  const auto plan = std::make_shared<const detail::ExactPlan>(graph.structure(), options.order, options.memory_limit);
   const auto outputs = apply_all<T>(std::make_unique<detail::ExactInference<T>>(plan, batch, options.factor_marginals),
                                     graph.all_potentials());
   InferenceResult<T> result;

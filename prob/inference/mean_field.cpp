@@ -1,5 +1,6 @@
 #include <tapestry/prob/inference/mean_field.hpp>
 
+#include <tapestry/autodiff/observer.hpp>
 #include <tapestry/graph/fixed_point.hpp>
 #include <tapestry/prob/inference/bound_checks.hpp>
 #include <tapestry/prob/inference/field_ascent.hpp>
@@ -22,13 +23,17 @@ template <class T, class Clusters>
 InferenceResult<T> infer_clusters(const FactorGraph<T>& graph, std::string_view name, const Ascent& options,
                                   Clusters clusters) {
   const auto adjoint = std::make_shared<FixedPointReport>(detail::solved_adjoint());
+  std::vector<std::int64_t> numbers = clusters(DenseTables(*graph.structure()).scopes());
   auto result = detail::infer_plainly<T>(
       graph, std::string(name), BoundKind::lower_bound,
       options.gradient == GradientMode::likelihood ? detail::PlainGradient::partition : detail::PlainGradient::all,
-      [options, adjoint, numbers = clusters(DenseTables(*graph.structure()).scopes())](
-          const DenseTables& tables, const GraphStructure& structure, InferenceTrace* trace, std::uint64_t) {
+      [options, adjoint, numbers](const DenseTables& tables, const GraphStructure& structure, InferenceTrace* trace,
+                                  std::uint64_t) {
         return detail::field_ascent(tables, structure, numbers, options, trace, adjoint);
-      });
+      },
+      [own = options, numbers](Attributes& a) mutable { detail::exchange(a, numbers, own); });
+  // In a program only the variables are of use.
+  if (detail::capturing()) return result;
   if (options.gradient == GradientMode::implicit) result.adjoint = adjoint;
   detail::judge(result.trace, result.converged);
   detail::check_bound(graph, result, name);
@@ -36,6 +41,17 @@ InferenceResult<T> infer_clusters(const FactorGraph<T>& graph, std::string_view 
 }
 
 }  // namespace
+
+void detail::exchange(Attributes& a, std::vector<std::int64_t>& clusters, Ascent& options) {
+  a(clusters), a(options.iterations), a(options.tolerance), a(options.seed), a(options.tree.memory_limit);
+  a(options.gradient), a(options.truncation);
+  Attributes::require(options.gradient >= GradientMode::unrolled && options.gradient <= GradientMode::likelihood);
+}
+
+void detail::require_clusters(const GraphStructure& graph, const std::vector<std::int64_t>& clusters) {
+  Attributes::require(static_cast<std::int64_t>(clusters.size()) == graph.size());
+  for (const std::int64_t cluster : clusters) Attributes::require(cluster >= 0 && cluster < graph.size());
+}
 
 template <class T>
 InferenceResult<T> infer(const FactorGraph<T>& graph, const MeanField& options) {

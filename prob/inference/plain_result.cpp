@@ -6,9 +6,13 @@
 #include <memory>
 
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/observer.hpp>
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/tape.hpp>
+#include <tapestry/graph/fixed_point.hpp>
+#include <tapestry/prob/inference/field_ascent.hpp>
 #include <tapestry/prob/inference/message_operations.hpp>
+#include <tapestry/prob/saved_structure.hpp>
 
 namespace tapestry::detail {
 namespace {
@@ -22,7 +26,7 @@ struct PlainReport {
 };
 
 template <class T>
-class PlainInference final : public Operation<T> {
+class PlainInference : public Operation<T> {
  public:
   using Shapes = detail::Shapes;
   PlainInference(std::string name, std::shared_ptr<const GraphStructure> structure, std::int64_t batch,
@@ -152,6 +156,58 @@ class PlainInference final : public Operation<T> {
   std::vector<Run> runs_;
 };
 
+/// Mean field over clusters as a file has it.
+struct SavedField {
+  explicit SavedField(Attributes& a) {
+    exchange(a, structure), a(batch);
+    Attributes::require(batch >= 0 && batch < std::int64_t{1} << 30 && !structure->factors.empty());
+    exchange(a, clusters, ascent);
+    require_clusters(*structure, clusters);
+    require_iterations(ascent.iterations, 0);
+  }
+  PlainMethod method() const {
+    return [ascent = ascent, clusters = clusters, adjoint = std::make_shared<FixedPointReport>(solved_adjoint())](
+               const DenseTables& tables, const GraphStructure& graph, InferenceTrace* trace, std::uint64_t) {
+      return field_ascent(tables, graph, clusters, ascent, trace, adjoint);
+    };
+  }
+
+  std::shared_ptr<const GraphStructure> structure;
+  std::int64_t batch = 0;
+  std::vector<std::int64_t> clusters;
+  Ascent ascent{};
+};
+
+/// One that programs can save.
+template <class T>
+class SavedInference final : public PlainInference<T>, public SavedOperation {
+ public:
+  using Shapes = detail::Shapes;
+  SavedInference(std::string name, std::shared_ptr<const GraphStructure> structure, std::int64_t batch,
+                 PlainMethod method, std::function<void(Attributes&)> attributes, std::shared_ptr<PlainReport> report)
+      : PlainInference<T>(std::move(name), structure, batch, std::move(method), std::move(report)),
+        structure_(std::move(structure)),
+        batch_(batch),
+        attributes_(std::move(attributes)) {}
+  SavedInference(Attributes& a, std::string_view name) : SavedInference(SavedField(a), name) {}
+
+  void attributes(Attributes& a) override { exchange(a, structure_), a(batch_), attributes_(a); }
+  bool suits(const Shapes& in) override { return are_potentials(*structure_, in, 0, batch_); }
+
+ private:
+  SavedInference(const SavedField& saved, std::string_view name)
+      : SavedInference(
+            std::string(name), saved.structure, saved.batch, saved.method(),
+            [clusters = saved.clusters, ascent = saved.ascent](Attributes& a) mutable {
+              exchange(a, clusters, ascent);
+            },
+            std::make_shared<PlainReport>()) {}
+
+  std::shared_ptr<const GraphStructure> structure_;
+  std::int64_t batch_;
+  std::function<void(Attributes&)> attributes_;
+};
+
 /// Numbers of all states, batch element by batch element, as the marginals are shaped.
 template <class T>
 std::vector<Tensor<T>> as_marginals(const InferenceResult<T>& result, const GraphStructure& graph,
@@ -169,21 +225,31 @@ std::vector<Tensor<T>> as_marginals(const InferenceResult<T>& result, const Grap
 
 }  // namespace
 
+void register_mean_field() {
+  register_operations<SavedInference>("mean_field", "structured_mean_field", "generalized_mean_field");
+}
+
 template <class T>
 InferenceResult<T> infer_plainly(const FactorGraph<T>& graph, std::string name, BoundKind kind, PlainGradient gradient,
-                                 PlainMethod method) {
+                                 PlainMethod method, std::function<void(Attributes&)> attributes) {
   const auto start = std::chrono::steady_clock::now();
   if (graph.factor_groups().empty()) fail<GraphError>(name, "the graph has no factors");
   const auto report = std::make_shared<PlainReport>();
-  auto outputs = apply_all<T>(
-      std::make_unique<PlainInference<T>>(std::move(name), graph.structure(), graph.batch(), std::move(method), report),
-      graph.all_potentials());
+  std::unique_ptr<Operation<T>> operation;
+  if (attributes)
+    operation = std::make_unique<SavedInference<T>>(std::move(name), graph.structure(), graph.batch(),
+                                                    std::move(method), std::move(attributes), report);
+  else
+    operation = std::make_unique<PlainInference<T>>(std::move(name), graph.structure(), graph.batch(),
+                                                    std::move(method), report);
+  auto outputs = apply_all<T>(std::move(operation), graph.all_potentials());
   for (std::size_t i = gradient == PlainGradient::partition ? 1 : 0;
        gradient != PlainGradient::all && i < outputs.size(); ++i)
     outputs[i] = outputs[i].detach();
   InferenceResult<T> result = result_of(graph, std::move(outputs));
   result.possible = true;  // a bound or an estimate of -inf proves nothing; the search for an assignment may
   result.kind = kind;
+  if (capturing()) return result;
   result.trace = std::move(report->trace);
   result.converged = report->converged;
   if (!report->errors.empty()) {
@@ -195,8 +261,9 @@ InferenceResult<T> infer_plainly(const FactorGraph<T>& graph, std::string name, 
   return result;
 }
 
-#define TAPESTRY_INSTANTIATE(T) \
-  template InferenceResult<T> infer_plainly(const FactorGraph<T>&, std::string, BoundKind, PlainGradient, PlainMethod);
+#define TAPESTRY_INSTANTIATE(T)                                                                                        \
+  template InferenceResult<T> infer_plainly(const FactorGraph<T>&, std::string, BoundKind, PlainGradient, PlainMethod, \
+                                            std::function<void(Attributes&)>);
 TAPESTRY_INSTANTIATE(float)
 TAPESTRY_INSTANTIATE(double)
 #undef TAPESTRY_INSTANTIATE

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <tapestry/autodiff/saved_operation.hpp>
 #include <tapestry/prob/factor_graph.hpp>
 #include <tapestry/prob/inference/dense_tables.hpp>
 #include <tapestry/prob/inference/result.hpp>
@@ -39,9 +40,10 @@ enum class PlainGradient {
   all         ///< marginals too
 };
 
-/// Runs the method for each batch element and puts the results on the tape.
+/// Runs the method for each batch element and puts the results on the tape. A program of it can be saved where
+/// `attributes` writes what the method is made of.
 template <class T>
 InferenceResult<T> infer_plainly(const FactorGraph<T>& graph, std::string name, BoundKind kind, PlainGradient gradient,
-                                 PlainMethod method);
+                                 PlainMethod method, std::function<void(Attributes&)> attributes = nullptr);
 
 }  // namespace tapestry::detail

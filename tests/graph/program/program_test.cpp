@@ -18,6 +18,8 @@
 #include <tapestry/autodiff/ops/special.hpp>
 #include <tapestry/autodiff/random.hpp>
 #include <tapestry/autodiff/registry.hpp>
+#include <tapestry/graph/fixed_point.hpp>
+#include <tapestry/graph/unroll.hpp>
 
 using namespace tapestry;
 
@@ -180,6 +182,24 @@ TEST_CASE("program: what can't be captured, and inputs that do not fit, are refu
                        doctest::Contains("was computed before"), GraphError);
   CHECK_THROWS_AS(capture<double>([](const std::vector<Var<double>>&) { return std::vector<Var<double>>{}; }, {x}),
                   GraphError);
+  const auto best = [](const Var<double>& a) { return a * static_cast<double>(argmax(a, 1)(0)); };
+  CHECK_THROWS_WITH_AS(capture(best, x),
+                       doctest::Contains("capture: the function reads the value of a variable of shape [2, 3]"),
+                       GraphError);
+  const auto solved = [](const Var<double>& a) {
+    return fixed_point([&](const Var<double>& z) { return tanh(z * 0.5 + a); }, Var<double>::zeros({2, 3})).state;
+  };
+  CHECK_THROWS_WITH_AS(capture(solved, x),
+                       "fixed_point: its iterations depend on values, which a captured program can't: use unroll()",
+                       GraphError);
+  const auto until = [](const Var<double>& a) {
+    return unroll([&](const Var<double>& z) { return tanh(z * 0.5 + a); }, Var<double>::zeros({2, 3}), 9,
+                  {.tolerance = 1e-3})
+        .state;
+  };
+  CHECK_THROWS_WITH_AS(capture(until, x), doctest::Contains("whether to stop depends on values"), GraphError);
+  // Nothing stays behind of a capture that was refused.
+  CHECK(solved(x).shape() == x.shape());
 
   Program<double> program = capture([](const Var<double>& a) { return exp(a); }, x);
   CHECK_THROWS_WITH_AS(program.output(), doctest::Contains("has not run yet"), GraphError);

@@ -14,9 +14,10 @@ namespace {
 using Variable = tapestry::Var<double>;
 using Variables = std::vector<Variable>;
 
-// An operation of one's own in full: a class.
-class Cube final : public tapestry::Operation<double> {
+// An operation of one's own in full: a class, which a program's file can name.
+class Cube final : public tapestry::Operation<double>, public tapestry::SavedOperation {
  public:
+  void attributes(tapestry::Attributes&) override {}
   std::string_view name() const override { return "cube"; }
   tapestry::Shape shape(const Shapes& in, int) const override { return in[0]; }
   tapestry::Linearity linearity() const override { return tapestry::Linearity::elementwise; }
@@ -114,6 +115,26 @@ void check_own_structure() {
   require(std::abs(crf.loss(x, labels).item() - after) < 0.2, "inference");
 }
 
+// A program trains one's own layer through one's own operation, and runs from a file.
+void check_own_program() {
+  tapestry::register_operation<Cube>("cube");
+  tapestry::Generator generator(5);
+  const Network network(generator);
+  const auto loss = [&](const Variable& x) {
+    return tapestry::mean(tapestry::square(tapestry::record(std::make_unique<Cube>(), network.forward(x)) - 1.0));
+  };
+  const Variable x(generator.normal<double>({4, 2}));
+  tapestry::Adam<double> adam(network, {.rate = 0.02});
+  const double before = loss(x).item();
+  auto program = tapestry::capture_training(loss, adam, x);
+  for (int i = 0; i < 50; ++i) program.train(x);
+  require(loss(x).item() < 0.5 * before, "training in a program");
+  tapestry::save_program(program, "own.program");
+  auto loaded = tapestry::load_program<double>("own.program");
+  loaded.run(x);
+  require(std::abs(loaded.output()() - loss(x).item()) < 1e-12 * before, "a program from a file");
+}
+
 // Each way to write an operation passes the gradient check to second order.
 void check_own_operations() {
   const Variables inputs = {Variable(tapestry::Tensor<double>{0.5, -1.0, 2.0})};
@@ -141,6 +162,7 @@ int main() {
   check_own_operations();
   check_own_layer();
   check_own_structure();
+  check_own_program();
   Variable x(xt::xarray<double>({1.0, 2.0, 3.0}), true);
   tapestry::sum(x * tapestry::tanh(x)).backward();
   const auto gradient = x.gradient();

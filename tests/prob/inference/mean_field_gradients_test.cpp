@@ -118,6 +118,15 @@ TEST_CASE("generalized mean field: gradients of marginals in every mode") {
   check_modes(GeneralizedMeanField{.clusters = {0, 0, 0, 1, 1, 1, 2}});
 }
 
+TEST_CASE("structured mean field: the gradient of what is no number is none") {
+  const auto x = potentials(1);
+  const auto result = infer(knot(x), StructuredMeanField{.iterations = 5});
+  sum(result.variables[0] * Var<double>(std::numeric_limits<double>::quiet_NaN())).backward();
+  int none = 0;
+  for (const double g : x[1].gradient()) none += std::isnan(g);
+  CHECK(none > 0);
+}
+
 TEST_CASE("coordinate mean field: an implicit gradient where the ascent was cut short says so") {
   const auto x = potentials(.5);
   const auto result = infer(knot(x), MeanField{.iterations = 2, .tolerance = 0, .gradient = GradientMode::implicit});
