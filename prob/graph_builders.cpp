@@ -132,7 +132,8 @@ IndexTensor bipartite_edges(const IndexTensor& a, const IndexTensor& b) {
 
 IndexTensor concatenate_edges(const std::vector<IndexTensor>& parts) {
   std::int64_t rows = 0;
-  const std::int64_t columns = parts.empty() ? 2 : static_cast<std::int64_t>(parts.front().shape()[1]);
+  const std::int64_t columns =
+      parts.empty() || parts.front().dimension() != 2 ? 2 : static_cast<std::int64_t>(parts.front().shape()[1]);
   for (const auto& part : parts) {
     if (part.dimension() != 2 || static_cast<std::int64_t>(part.shape()[1]) != columns)
       fail<ShapeError>("concatenate_edges", "an array of shape ", shape_of(part), " among those of ", columns,

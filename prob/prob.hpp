@@ -12,6 +12,7 @@
 #include <tapestry/prob/inference/bound_checks.hpp>
 #include <tapestry/prob/inference/cluster_mean_field.hpp>
 #include <tapestry/prob/inference/eliminate.hpp>
+#include <tapestry/prob/inference/enumeration.hpp>
 #include <tapestry/prob/inference/exact.hpp>
 #include <tapestry/prob/inference/free_energy.hpp>
 #include <tapestry/prob/inference/gibbs.hpp>

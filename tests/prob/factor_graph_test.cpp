@@ -44,6 +44,9 @@ TEST_CASE("edges of chains, trees, grids, complete and bipartite graphs") {
   CHECK(list(bipartite_edges(indices({2}, {0, 1}), indices({2}, {5, 6}))) ==
         std::vector<std::int64_t>{0, 5, 0, 6, 1, 5, 1, 6});
   CHECK(list(concatenate_edges({chain_edges(ids), chain_edges(ids)})).size() == 12);
+  CHECK_THROWS_AS(concatenate_edges({ids}), ShapeError);
+  CHECK_THROWS_AS(concatenate_edges({chain_edges(ids), indices({2, 2, 2}, {0, 1, 2, 3, 4, 5, 6, 7})}), ShapeError);
+  CHECK_THROWS_AS(concatenate_edges({chain_edges(ids), indices({1, 3}, {0, 1, 2})}), ShapeError);
 
   for (const Shape& shape : {Shape{3, 4}, Shape{2, 3, 4}, Shape{5}, Shape{1, 4}, Shape{0, 3}}) {
     IndexTensor grid = empty_tensor<std::int64_t>(shape);
@@ -191,6 +194,7 @@ TEST_CASE("malformed graphs are refused and left as they were") {
   CHECK_THROWS_AS(graph.batch(), ShapeError);
   CHECK_THROWS_AS(bayesian_network({2, 2}, {{1}, {0}}, {{.5, .5, .5, .5}, {.5, .5, .5, .5}}), NumericalError);
   CHECK_THROWS_AS(bayesian_network({2}, {{}}, {{.5, .4}}), NumericalError);
+  CHECK_THROWS_WITH_AS(bayesian_network({2, 2}, {{}}, {{.5, .5}}), doctest::Contains("1 lists of parents"), ShapeError);
 }
 
 TEST_CASE("a grid of a million variables is built at once") {

@@ -276,6 +276,16 @@ TEST_CASE("potentials far apart leave the range of probabilities, not of logarit
   compare(infer(graph, BeliefPropagation{}), infer(graph, JunctionTree{}), 1e-9);
 }
 
+TEST_CASE("a damped message is not done when it was renewed once: residual updates of one factor") {
+  FactorGraph<double> graph;
+  const auto a = graph.add_variables("a", {2}, 3);
+  graph.add_unary("unary", a, Var<double>(normal_numbers({2, 3}, 3)));
+  graph.add_factors("edge", chain_edges(graph.ids(a)), Var<double>(normal_numbers({3, 3}, 4)));
+  const auto result = infer(graph, BeliefPropagation{.iterations = 200, .damping = .5, .schedule = Schedule::residual});
+  CHECK(result.converged);
+  compare(result, infer(graph, JunctionTree{}), 1e-7);
+}
+
 TEST_CASE("what belief propagation is not given") {
   const auto graph = loop(loop_potentials());
   CHECK_THROWS_AS(infer(graph, BeliefPropagation{.damping = 1}), NumericalError);

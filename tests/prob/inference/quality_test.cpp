@@ -67,6 +67,12 @@ TEST_CASE("quality: errors are what their definitions say") {
         doctest::Approx((.75 * std::log(1.5) + .25 * std::log(.5) + .2 * std::log(.4) + .8 * std::log(1.6)) / 2));
   CHECK(q.log_partition_error == doctest::Approx(std::log(20.0) - 1));
   CHECK(std::isinf(inference_quality(graph, infer(graph, Claim{1, 0}), exact).divergence));
+  // Of a batch the largest error of the log-partition counts.
+  const auto several = cycle(1, 3);
+  const auto right = infer(several, JunctionTree{});
+  auto off = right;
+  off.log_partition = right.log_partition + Var<double>(Tensor<double>{-.5, 0, .1});
+  CHECK(inference_quality(several, off, right).log_partition_error == doctest::Approx(.5));
   // Variables with evidence do not count.
   graph.observe(1, 0);
   const auto seen = inference_quality(graph, infer(graph, Claim{1, .5}), infer(graph, JunctionTree{}));
@@ -153,8 +159,14 @@ TEST_CASE("quality: a monitor runs the better method every so many steps on some
       }
     CHECK(found);
   }
+  // Not always of the same two.
+  CHECK(monitor.history()[0].quality.mean_error != monitor.history()[1].quality.mean_error);
   CHECK_THROWS_AS(batch_elements(graph, {5}), IndexError);
   CHECK_THROWS_AS(batch_elements(cycle(1), {0}), GraphError);
+  // Those that were named, in their order.
+  const auto all = infer(graph, JunctionTree{}), some = infer(batch_elements(graph, {3, 1}), JunctionTree{});
+  CHECK(some.log_partition.data()[0] == all.log_partition.data()[3]);
+  CHECK(some.log_partition.data()[1] == all.log_partition.data()[1]);
 }
 
 TEST_CASE("quality: bounds are checked against enumeration where that is asked for") {
@@ -182,4 +194,50 @@ TEST_CASE("quality: bounds are checked against enumeration where that is asked f
   }
   const BoundChecks small(15);  // the graph has 16 assignments
   CHECK_NOTHROW(detail::check_bound(graph, wrong, "test"));
+  {
+    const BoundChecks more(16);
+    CHECK_THROWS_AS(detail::check_bound(graph, wrong, "test"), NumericalError);
+  }
+  CHECK_NOTHROW(detail::check_bound(graph, wrong, "test"));
+  // Evidence leaves half of them.
+  auto seen = graph;
+  seen.observe(2, 1);
+  auto low = infer(seen, JunctionTree{});
+  auto below = low.log_partition.tensor();
+  below(2) -= .1;
+  low.log_partition = Var<double>(std::move(below));
+  for (const auto kind : {BoundKind::exact, BoundKind::upper_bound}) {
+    low.kind = kind;
+    CHECK_THROWS_WITH_AS(detail::check_bound(seen, low, "test"), doctest::Contains("below"), NumericalError);
+  }
+  for (const auto kind : {BoundKind::lower_bound, BoundKind::estimate}) {
+    low.kind = kind;
+    CHECK_NOTHROW(detail::check_bound(seen, low, "test"));
+  }
+}
+
+TEST_CASE("quality: the worst standard error and the fewest effective samples are told") {
+  auto sampled = infer(cycle(1), JunctionTree{});
+  sampled.standard_errors = {Tensor<double>{.1, .25, .2}};
+  sampled.effective_samples = {Tensor<double>{50, 30, 90}};
+  CHECK(describe(sampled).find("standard errors up to 0.25, 30 effective samples at least") != std::string::npos);
+}
+
+TEST_CASE("quality: checks that are made within others end alone") {
+  const auto graph = cycle(2);
+  auto wrong = infer(graph, JunctionTree{});
+  wrong.log_partition = wrong.log_partition + 1.0;
+  const BoundChecks outer(16);
+  {
+    const BoundChecks inner(15);
+    CHECK_NOTHROW(detail::check_bound(graph, wrong, "test"));
+  }
+  CHECK_THROWS_AS(detail::check_bound(graph, wrong, "test"), NumericalError);
+}
+
+TEST_CASE("quality: consistency is that of tables; other factors have no marginals of states") {
+  auto graph = cycle(1);
+  graph.add_structured("parity", FactorKind::parity, index_tensor({1, 4}, {0, 1, 2, 3}),
+                       Var<double>(Tensor<double>{.3, -.4}));
+  CHECK(local_inconsistency(graph, infer(graph, JunctionTree{})) < 1e-12);
 }
