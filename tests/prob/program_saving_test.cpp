@@ -80,6 +80,12 @@ std::vector<Captured> captured() {
   const auto inference = [&](const std::string& name, auto options, bool observed) {
     return Captured{name, of_graph, [=](const Vars& x) { return summary(infer(graph_of(x, observed), options)); }};
   };
+  const auto dense = [](const Vars& x) {
+    const std::vector<GaussianFilter<double>> filters{
+        GaussianFilter<double>(normal_numbers({7, 2}, 5), {.normalize = true}),
+        GaussianFilter<double>(normal_numbers({7, 3}, 6), {.method = FilterMethod::lattice, .include_self = true})};
+    return weighted(dense_mean_field(x[0], filters, x[1], x[2], {.iterations = 3}).marginals);
+  };
   return {
       {"CRF on chains", of_chain,
        [=](const Vars& x) { return sum(chain_log_partition(chain(x)) - chain_score(chain(x), known)); }},
@@ -145,14 +151,20 @@ std::vector<Captured> captured() {
          for (const V& g : grad(z, x, {.create_graph = true})) total = total + weighted(g);
          return total;
        }},
-      {"dense mean field",
-       {{7, 3}, {2}, {3, 3}},
+      {"gradient of a junction tree's marginals", of_graph,
        [](const Vars& x) {
-         const std::vector<GaussianFilter<double>> filters{
-             GaussianFilter<double>(normal_numbers({7, 2}, 5), {.normalize = true}),
-             GaussianFilter<double>(normal_numbers({7, 3}, 6),
-                                    {.method = FilterMethod::lattice, .include_self = true})};
-         return weighted(dense_mean_field(x[0], filters, x[1], x[2], {.iterations = 3}).marginals);
+         const V z = summary(infer(graph_of(x, true), JunctionTree{}));
+         V total = z;
+         for (const V& g : grad(z, x, {.create_graph = true})) total = total + weighted(g.detach());
+         return total;
+       }},
+      {"dense mean field", {{7, 3}, {2}, {3, 3}}, dense},
+      {"gradient of dense mean field",
+       {{7, 3}, {2}, {3, 3}},
+       [=](const Vars& x) {
+         V total = dense(x);
+         for (const V& g : grad(total, x, {.create_graph = true})) total = total + sum(square(g));
+         return total;
        }},
       inference("infer: mean field", MeanField{.iterations = 7, .tolerance = 0, .update = MeanFieldUpdate::parallel},
                 true),
