@@ -55,9 +55,6 @@ ClusterMeanField::ClusterMeanField(const std::vector<std::int64_t>& cardinalitie
       }
       part.probabilities.resize(size);
     }
-    for (std::size_t e = 0; e < factor.size; ++e)
-      if (!(factor.table[e] < std::numeric_limits<double>::infinity()))
-        fail<NumericalError>("mean_field", "entry ", e, " of factor ", f, " is ", factor.table[e]);
     factors_.push_back(std::move(factor));
   }
   std::vector<std::vector<std::int64_t>> observed(clusters_.size());

@@ -58,7 +58,7 @@ void append_number(std::string& out, double value) {
 
 bool parse_number(std::string_view word, double& value) {
   if (!word.empty() && word.front() == '+') word.remove_prefix(1);
-  if (word.empty() || word.front() == '+') return false;
+  if (word.empty()) return false;
   auto [end, code] = std::from_chars(word.data(), word.data() + word.size(), value);
   if (code == std::errc::result_out_of_range) {
     // Too large, or nearer to zero than to any other double.
