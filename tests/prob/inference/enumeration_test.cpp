@@ -119,3 +119,15 @@ TEST_CASE("enumeration: refuses what is too much before it begins, and says when
   graph.set_potentials(3, Var<double>(Tensor<double>(NAN * normal_variables({{2}})[0].value())));
   CHECK_THROWS_WITH_AS(infer(graph, Enumeration{}), doctest::Contains("'parity'"), NumericalError);
 }
+
+TEST_CASE("enumeration: the assignment is the best of all, before any search") {
+  // The worst assignment is possible too, and a search from it would end in a poor one.
+  FactorGraph<double> graph;
+  const auto a = graph.add_variables("a", {4}, 2);
+  graph.add_unary("unary", a, Var<double>(Tensor<double>{{0, 1}, {0, 1}, {0, 1}, {0, 1}}));
+  graph.add_potts("edges", index_tensor({3, 2}, {0, 1, 1, 2, 2, 3}), Var<double>(9.0));
+  const auto result = infer(graph, Enumeration{});
+  REQUIRE(result.assignment.has_value());
+  for (std::int64_t v = 0; v < 4; ++v) CHECK((*result.assignment)(v) == 1);
+  CHECK(result.assignment_score.item() == doctest::Approx(31));
+}
