@@ -24,16 +24,14 @@ int main() {
       y.mutable_data()[i] = x.data()[2 * i] * x.data()[2 * i + 1] > 0 ? -1.0f : 1.0f;
   };
 
-  Program<float> training = capture(loss, x, y);
   Adam<float> adam(parameters, {.rate = 0.01});
+  Program<float> training = capture_training(loss, adam, x, y);
   for (int step = 0; step < 2000; ++step) {
     draw_batch();
-    adam.zero_gradients();
-    training.run_backward(x, y);
-    adam.step();
+    training.train(x, y);
   }
   std::cout << "loss " << training.output()() << "\n\n" << training.report() << '\n';
-  profile([&] { training.run_backward(x, y); }).print(std::cout);
+  profile([&] { training.train(x, y); }).print(std::cout);
 
   const auto file = std::filesystem::temp_directory_path() / "tapestry_exclusive_or.program";
   save_program(capture(network, x), file);
