@@ -104,6 +104,13 @@ TEST_CASE("quality: compare() runs methods on one graph against the exact result
   CHECK(std::count(table.begin(), table.end(), '\n') == 8);
   for (const auto& m : found.methods) CHECK(table.find(m.method) != std::string::npos);
   CHECK(table.find("against junction tree (exact)") != std::string::npos);
+  CHECK(table.find("converged, lower bound") != std::string::npos);
+  CHECK(table.find("converged, upper bound") != std::string::npos);
+  // A reference of one's own.
+  const auto chosen = compare(graph, {BeliefPropagation{}}, {.reference = BeliefPropagation{}});
+  CHECK(chosen.reference == "belief propagation");
+  CHECK_FALSE(chosen.exact);
+  CHECK(chosen.methods[0].max_error == 0);
   // Where the junction tree does not fit, a long run of sampling stands in.
   const auto wide = compare(graph, {BeliefPropagation{}}, {.memory_limit = 1, .sweeps = 4000});
   CHECK_FALSE(wide.exact);
@@ -134,6 +141,10 @@ TEST_CASE("quality: oscillation, non-convergence and inconsistency are said") {
   CHECK_FALSE(few.converged);
   CHECK_FALSE(few.trace.oscillates);
   CHECK(describe(few).find("oscillates") == std::string::npos);
+  // Neither is what is on its way, slowly.
+  const auto slow = infer(cycle(1), BeliefPropagation{.iterations = 60, .damping = .9});
+  CHECK_FALSE(slow.converged);
+  CHECK_FALSE(slow.trace.oscillates);
   auto impossible = cycle(1);
   impossible.set_potentials(0, Var<double>::filled({4, 2}, -std::numeric_limits<double>::infinity()));
   CHECK(describe(infer(impossible, JunctionTree{})).find("no assignment") == 0);
