@@ -6,6 +6,7 @@
 
 #include <xtensor/xadapt.hpp>
 
+#include <tapestry/autodiff/axes.hpp>
 #include <tapestry/autodiff/node.hpp>
 #include <tapestry/autodiff/tensor.hpp>
 
@@ -82,7 +83,7 @@ class Var {
   int rank() const { return shape().rank(); }
   std::int64_t size() const { return shape().elements(); }
   /// Extent of an axis; negative ones count from the end.
-  std::int64_t extent(std::int64_t axis) const { return shape()[normalize_axis("extent", axis, rank())]; }
+  std::int64_t extent(std::int64_t axis) const { return shape()[normalize_axis("extent", axis, shape())]; }
 
   /// The value as an xtensor expression that reads the variable's memory.
   TensorView<const T> value() const;
