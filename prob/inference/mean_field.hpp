@@ -33,6 +33,9 @@ struct MeanField {
   GradientMode gradient = GradientMode::unrolled;
   std::int64_t truncation = 5;   ///< iterations that GradientMode::truncated passes through
   bool factor_marginals = true;  ///< without, result.factors is empty after parallel updates
+  /// Whether parallel updates put the bound after each iteration into the trace, which takes about as long as another
+  /// iteration; coordinate ascent does always, programs never.
+  bool trace_bounds = true;
 };
 
 /// Variables joined to clusters inside which factors form no cycles (chains of a grid, trees), each exact.

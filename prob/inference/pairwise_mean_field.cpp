@@ -188,8 +188,7 @@ class PairwiseMeanField final : public Operation<T>, public SavedOperation {
   void forward(Forward<T>& c) override {
     const auto potentials = potentials_of(plan().graph(), c, 0);
     runs_.clear();
-    *progress_ = FieldProgress();
-    progress_->converged = true;
+    *progress_ = {{}, true, progress_->bounds};
     for (std::int64_t b = 0; b < rows_; ++b) {
       runs_.push_back(std::make_unique<FieldRun<T>>(setting_.plan));
       FieldRun<T>& run = *runs_.back();
@@ -263,8 +262,12 @@ class PairwiseMeanField final : public Operation<T>, public SavedOperation {
           T residual = 0;
           for (std::size_t i = 0; i < run.size(); ++i)
             residual = std::max(residual, std::abs(next.data()[i] - now.data()[i]));
-          if (traced) progress_->trace.residual.push_back(static_cast<double>(residual));
-          if (traced) ++progress_->trace.iterations;
+          if (traced) {
+            auto& trace = progress_->trace;
+            trace.residual.push_back(static_cast<double>(residual));
+            if (progress_->bounds) trace.bound.push_back(run.bound(next.data()));
+            ++trace.iterations;
+          }
           progress_->trace.updates += plan().graph().size();
           return static_cast<double>(residual);
         });

@@ -89,6 +89,13 @@ void check_tables(const GraphStructure& graph, const std::vector<Var<T>>& potent
   }
 }
 
+template <class T>
+void trace_bound(const ComposedMeanField<T>& field, const Var<T>& q, FieldProgress& progress) {
+  if (!progress.bounds) return;
+  const NoGradients none;
+  progress.trace.bound.push_back(static_cast<double>(field.bound(q).data()[0]));
+}
+
 /// q after all iterations, by operations.
 template <class T>
 Var<T> iterate(const ComposedMeanField<T>& field, const MeanField& options, FieldProgress& progress,
@@ -104,6 +111,7 @@ Var<T> iterate(const ComposedMeanField<T>& field, const MeanField& options, Fiel
     // A program makes all iterations.
     if (capturing()) return next;
     progress.trace.residual.push_back(change(next, q));
+    trace_bound(by, next, progress);
     progress.converged = progress.trace.residual.back() <= tolerance;
     return next;
   };
@@ -129,6 +137,7 @@ Var<T> iterate(const ComposedMeanField<T>& field, const MeanField& options, Fiel
           ++traced->trace.iterations;
           if (!capturing()) {
             traced->trace.residual.push_back(change(next, at));
+            trace_bound(again, next, *traced);
             traced->converged = traced->trace.residual.back() <= tolerance;
           }
           at = next;
@@ -173,6 +182,7 @@ InferenceResult<T> parallel_mean_field(const FactorGraph<T>& graph, const MeanFi
   const bool wanted = differentiable(graph);
   const ComposedMeanField<T> field(parts, parts.arrange(potentials));
   const auto progress = std::make_shared<FieldProgress>();
+  progress->bounds = options.trace_bounds && !capturing();
   std::vector<Var<T>> outputs;
   const auto plan = composed ? nullptr : PairwisePlan::of(graph.structure());
   const bool implicit = wanted && options.gradient == GradientMode::implicit;

@@ -12,6 +12,7 @@ namespace tapestry::detail {
 struct FieldProgress {
   InferenceTrace trace;
   bool converged = false;
+  bool bounds = false;  ///< whether the trace is to have them
 };
 
 /// Mean field in operations on the tape. q is [batch, states].

@@ -166,7 +166,7 @@ void mean_field_scaling(benchmark::State& state) {
   set_threads(1);
   const NoGradients none;
   const auto graph = grid<float>(state.range(0), 4, false);
-  const MeanField options{.iterations = 10, .tolerance = 0, .update = MeanFieldUpdate::parallel};
+  const MeanField options{.iterations = 10, .tolerance = 0, .update = MeanFieldUpdate::parallel, .trace_bounds = false};
   warm(state, [&] { benchmark::DoNotOptimize(infer(graph, options).log_partition.item()); });
   per_item(state, 10 * state.range(0) * state.range(0));
 }

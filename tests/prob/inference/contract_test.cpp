@@ -46,7 +46,7 @@ TEST_CASE("one contract: each field of a result is filled by each method, or it 
       {TreeReweighted{}, BoundKind::upper_bound},
       {TreeReweighted{.schedule = Schedule::sequential, .weight_updates = 3}, BoundKind::upper_bound, true, true, true},
       {MeanField{}, BoundKind::lower_bound, true, true, true},
-      {MeanField{.update = MeanFieldUpdate::parallel, .damping = .3}, BoundKind::lower_bound},
+      {MeanField{.update = MeanFieldUpdate::parallel, .damping = .3}, BoundKind::lower_bound, true, true, true},
       {StructuredMeanField{}, BoundKind::lower_bound, true, true, true},
       {GeneralizedMeanField{.cluster_size = 4}, BoundKind::lower_bound, true, true, true},
       {Gibbs{.iterations = 500}, BoundKind::estimate, true, false, false, true},

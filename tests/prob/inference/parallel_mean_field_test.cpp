@@ -151,6 +151,31 @@ TEST_CASE("parallel mean field: a lower bound, the one of coordinate ascent wher
   }
 }
 
+TEST_CASE("parallel mean field: the bound after each iteration is that of so many iterations") {
+  for (const bool composed : {false, true})
+    for (const GradientMode mode : {GradientMode::unrolled, GradientMode::checkpointed, GradientMode::truncated}) {
+      CAPTURE(composed);
+      const Form form{.batched = true};
+      const auto x = potentials<double>(form);
+      MeanField options{.iterations = 5,
+                        .tolerance = 0,
+                        .update = MeanFieldUpdate::parallel,
+                        .damping = .2,
+                        .gradient = mode,
+                        .truncation = 2};
+      const auto all = detail::parallel_mean_field(grid(form, x), options, composed);
+      REQUIRE(all.trace.bound.size() == 5);
+      for (std::int64_t n = 1; n <= 5; ++n) {
+        options.iterations = n;
+        const auto some = detail::parallel_mean_field(grid(form, x), options, composed);
+        CHECK(all.trace.bound[static_cast<std::size_t>(n - 1)] ==
+              doctest::Approx(some.log_partition.data()[0]).epsilon(1e-12));
+      }
+      options.trace_bounds = false;
+      CHECK(detail::parallel_mean_field(grid(form, x), options, composed).trace.bound.empty());
+    }
+}
+
 TEST_CASE("parallel mean field: float, and what it is not given") {
   const MeanField options{.iterations = 6, .tolerance = 0, .update = MeanFieldUpdate::parallel, .damping = .1};
   for (const std::int64_t states : {3, 4}) {
