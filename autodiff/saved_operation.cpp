@@ -8,6 +8,7 @@
 namespace tapestry {
 
 void Attributes::raw(void* data, std::size_t bytes) {
+  if (bytes == 0) return;  // data may be null
   if (!reading_) {
     bytes_.append(static_cast<const char*>(data), bytes);
     return;
