@@ -11,7 +11,7 @@
 #include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/ops/matmul.hpp>
 #include <tapestry/autodiff/ops/matrix_parts.hpp>
-#include <tapestry/autodiff/ops/reduction.hpp>
+#include <tapestry/autodiff/ops/slicing.hpp>
 #include <tapestry/autodiff/ops/solve.hpp>
 #include <tapestry/autodiff/saved_operation.hpp>
 
@@ -32,13 +32,14 @@ Shape with_last(const Shape& shape, std::initializer_list<Int> last) {
   return out;
 }
 
-// 1 / (x_j - x_i) at (i, j), and 0 where these coincide. A difference within the tolerance counts as none.
+// 1 / (x_j - x_i) at (i, j) for sorted x, and 0 where these coincide. A difference within the tolerance counts as none.
 template <class T>
 Var<T> inverse_differences(const Var<T>& x) {
   const Var<T> difference = as_row(x) - as_column(x);
   if (x.size() == 0) return difference;
-  const T tolerance = static_cast<T>(x.shape().back()) * std::numeric_limits<T>::epsilon();
-  const Var<T> largest = max(abs(x.detach()), {-1}, true);
+  const Int n = x.shape().back();
+  const T tolerance = static_cast<T>(n) * std::numeric_limits<T>::epsilon();
+  const Var<T> size = abs(x.detach()), largest = maximum(slice(size, -1, {0, 1}), slice(size, -1, {n - 1, n}));
   const Var<T> same = less_equal(abs(difference.detach()), as_column(largest) * tolerance), different = T(1) - same;
   return different / (difference * different + same);
 }

@@ -163,7 +163,5 @@ TEST_CASE("program: no operation of the library makes a run ask the system for m
     CHECK(memory_statistics().in_use == pool.in_use);
   }
   set_threads(before_test);
-  // The rules of these, in operations, take lists of axes.
-  CHECK(names ==
-        "eigh_vectors svd_u [2, 3, 3] svd_vt [2, 3, 3] svd_u [4, 2] svd_vt [4, 2] svd_u [2, 4] svd_vt [2, 4] ");
+  CHECK(names == "");
 }
