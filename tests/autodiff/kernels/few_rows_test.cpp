@@ -49,8 +49,9 @@ TEST_CASE_TEMPLATE("few rows: the three products agree with sums, and touch noth
   std::mt19937_64 random(1);
   for (const auto& isa : tables<FewRowsKernels<T>>())
     for (const std::int64_t m : {1, 2, 3, 5, 7, 8, 11, 15, 16})
-      for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{1, 1}, {10, 33}, {37, 70}, {64, 3}})
+      for (const auto& sizes : {std::pair<std::int64_t, std::int64_t>{1, 1}, {10, 33}, {37, 70}, {64, 3}})
         for (const bool accumulate : {false, true}) {
+          const std::int64_t n = sizes.first, k = sizes.second;
           INFO(isa.name, " ", m, " x ", n, " x ", k, accumulate ? " added" : "");
           const double tolerance = 4 * double(k) * double(std::numeric_limits<T>::epsilon());
           const std::int64_t gap = 3;
