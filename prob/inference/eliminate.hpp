@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include <tapestry/autodiff/error.hpp>
@@ -74,6 +75,7 @@ std::vector<SemiringTable<typename S::Value>> semiring_tables(const FactorGraph<
     for (std::int64_t f = 0; f < group.factors(); ++f) {
       const std::int64_t* scope = group.scopes.data() + f * group.arity();
       SemiringTable<typename S::Value> table{{scope, scope + group.arity()}, {}};
+      table.values.reserve(static_cast<std::size_t>(domains.size(table.scope)));
       do {
         for (std::size_t i = 0; i < states.size(); ++i) {
           const auto v = static_cast<std::size_t>(scope[i]);
@@ -107,7 +109,14 @@ typename S::Value eliminate(const FactorGraph<T>& graph, S& semiring, const Elim
     for (std::int64_t f = 0; f < group.factors(); ++f)
       scopes.emplace_back(group.scopes.data() + f * group.arity(), group.scopes.data() + (f + 1) * group.arity());
   const EliminationOrder plan = elimination_order(domains.count, scopes, options.order);
-  const double bytes = plan.entries * static_cast<double>(sizeof(typename S::Value));
+  // Tables of factors, and what is left of each sum.
+  double bytes = 0;
+  for (const auto* tables : {&std::as_const(scopes), &plan.neighbours})
+    for (const auto& scope : *tables) {
+      double size = sizeof(typename S::Value);
+      for (const std::int64_t v : scope) size *= static_cast<double>(domains.count[static_cast<std::size_t>(v)]);
+      bytes += size;
+    }
   if (!plan.complete || bytes > options.memory_limit)
     fail<NumericalError>("eliminate", "width ", plan.width, " needs ", bytes, " bytes, the limit is ",
                          options.memory_limit);
@@ -135,6 +144,7 @@ typename S::Value eliminate(const FactorGraph<T>& graph, S& semiring, const Elim
       for (const std::int64_t w : table.scope)
         if (w != variable && std::find(rest.scope.begin(), rest.scope.end(), w) == rest.scope.end())
           rest.scope.push_back(w);
+    rest.values.reserve(static_cast<std::size_t>(domains.size(rest.scope)));
     do {
       typename S::Value sum = semiring.zero();
       for (at[v] = 0; at[v] < domains.count[v]; ++at[v]) {

@@ -66,8 +66,8 @@ class Run {
         result_.complete = result_.order.size() == graph_.size();
         return std::move(result_);
       }
-      if (heuristic_ != EliminationHeuristic::min_degree && result_.entries > hopeless) {
-        heuristic_ = EliminationHeuristic::min_degree;
+      if (fills() && result_.entries > hopeless) {
+        heuristic_ = EliminationHeuristic::min_weight;
         for (std::int32_t u = 0; u < size(); ++u)
           if (!gone_[static_cast<std::size_t>(u)]) enqueue(u, cost(u));
       }
@@ -89,6 +89,9 @@ class Run {
 
   std::int32_t size() const { return static_cast<std::int32_t>(graph_.size()); }
   double states(std::int32_t v) const { return static_cast<double>(cardinalities_[static_cast<std::size_t>(v)]); }
+  bool fills() const {
+    return heuristic_ == EliminationHeuristic::min_fill || heuristic_ == EliminationHeuristic::weighted_min_fill;
+  }
   double weight(std::int32_t a, std::int32_t b) const {
     return heuristic_ == EliminationHeuristic::weighted_min_fill ? states(a) * states(b) : 1;
   }
@@ -113,7 +116,8 @@ class Run {
   double cost(std::int32_t v) {
     const auto& list = neighbours(v);
     steps_ += static_cast<double>(list.size());
-    if (heuristic_ == EliminationHeuristic::min_degree) return table(v);
+    if (heuristic_ == EliminationHeuristic::min_degree) return static_cast<double>(list.size());
+    if (heuristic_ == EliminationHeuristic::min_weight) return table(v);
     mark(list);
     double missing = 0;  // twice the weight of the edges between neighbours that are not there
     double total = 0, squares = 0;
@@ -150,7 +154,7 @@ class Run {
         if (!marked(list[j])) new_edges_.push_back({list[i], list[j]});
     }
     // Others that neighbour both ends of a new edge have one pair less to connect.
-    if (heuristic_ != EliminationHeuristic::min_degree) {
+    if (fills()) {
       std::size_t edge = 0;
       while (edge < new_edges_.size()) {
         const std::int32_t a = new_edges_[edge].first;
@@ -204,7 +208,7 @@ EliminationOrder elimination_order(const std::vector<std::int64_t>& cardinalitie
   const Graph graph = interaction_graph(cardinalities.size(), scopes);
   std::vector<EliminationHeuristic> heuristics = {options.heuristic};
   if (options.heuristic == EliminationHeuristic::best) {
-    heuristics = {EliminationHeuristic::min_fill, EliminationHeuristic::min_degree};
+    heuristics = {EliminationHeuristic::min_fill, EliminationHeuristic::min_weight};
     if (std::adjacent_find(cardinalities.begin(), cardinalities.end(), std::not_equal_to<>()) != cardinalities.end())
       heuristics.push_back(EliminationHeuristic::weighted_min_fill);
   }
@@ -216,8 +220,9 @@ EliminationOrder elimination_order(const std::vector<std::int64_t>& cardinalitie
     for (std::size_t i = round == 0 ? 1 : 0; i < heuristics.size(); ++i) {
       // A step of the search costs about as much as ten entries of the tables, which are passed several times.
       if (best.complete && (steps > best.entries || steps > most_search_steps / 8)) return best;
+      // The first round's are what each heuristic gives by itself.
       Run run(graph, cardinalities, heuristics[i],
-              mix(options.seed + static_cast<std::uint64_t>(round) * heuristics.size() + i),
+              round == 0 ? options.seed : mix(options.seed + static_cast<std::uint64_t>(round) * heuristics.size() + i),
               best.complete ? best.entries : 1e300);
       EliminationOrder order = run.run();
       steps += run.steps();

@@ -9,8 +9,9 @@ namespace tapestry {
 enum class EliminationHeuristic {
   min_fill,           ///< the fewest new edges
   weighted_min_fill,  ///< the smallest sum over new edges of the product of both cardinalities
-  min_degree,         ///< the smallest table
-  best                ///< the best of all three, ties broken at random, several times
+  min_degree,         ///< the fewest neighbours
+  min_weight,         ///< the smallest table
+  best  ///< the best of several runs of min_fill, min_weight and weighted_min_fill, with ties broken at random
 };
 
 struct EliminationOptions {

@@ -55,10 +55,14 @@ void GibbsSampler::color() {
   }
 }
 
-void GibbsSampler::chromatic_sweep(double* sums) {
+const std::vector<std::vector<std::size_t>>& GibbsSampler::colors() {
   if (colors_.empty()) color();
+  return colors_;
+}
+
+void GibbsSampler::chromatic_sweep(double* sums) {
   const auto seed = static_cast<std::uint64_t>(random_.integer(std::int64_t{1} << 62));
-  for (const auto& members : colors_)
+  for (const auto& members : colors())
     split(members.size(), variables_per_chunk, [&](std::size_t begin, std::size_t end) {
       Conditional scratch = scratch_;
       for (std::size_t i = begin; i < end; ++i)

@@ -36,6 +36,8 @@ class GibbsSampler {
   /// The same colour by colour: variables that share no factor at once, in threads. Each variable has random numbers of
   /// its own, whatever the number of threads.
   void chromatic_sweep(double* sums);
+  /// Unobserved variables by colour: no two of one share a factor.
+  const std::vector<std::vector<std::size_t>>& colors();
   /// Chooses what block_sweep() draws jointly: variables of each block, which may share some. Others are drawn alone.
   /// @throws IndexError, or NumericalError for tables of more than `memory_limit` bytes
   void set_blocks(std::vector<std::vector<std::int64_t>> blocks, double memory_limit);

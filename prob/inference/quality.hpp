@@ -47,7 +47,7 @@ struct CompareOptions {
   /// sampling, whose log-partition is an estimate only.
   std::optional<InferenceMethod> reference = std::nullopt;
   double memory_limit = 1073741824.0;  ///< bytes, of the junction tree
-  std::int64_t sweeps = 100000;        ///< of the long run
+  std::int64_t sweeps = 100000;        ///< of the long run that count; a tenth of them more are burnt in before
   std::uint64_t seed = 0;
 };
 

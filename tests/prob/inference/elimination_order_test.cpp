@@ -15,14 +15,30 @@ namespace {
 
 using Scopes = std::vector<std::vector<std::int64_t>>;
 
-/// Eliminates in the order with sets, and compares what the order says of itself.
-void check_order(const EliminationOrder& order, const std::vector<std::int64_t>& cardinalities, const Scopes& scopes) {
-  const std::size_t n = cardinalities.size();
+std::vector<std::set<std::int64_t>> interaction_graph(std::size_t n, const Scopes& scopes) {
   std::vector<std::set<std::int64_t>> graph(n);
   for (const auto& scope : scopes)
     for (const auto a : scope)
       for (const auto b : scope)
         if (a != b) graph[static_cast<std::size_t>(a)].insert(b);
+  return graph;
+}
+
+/// Joins the neighbours of a variable, and removes it.
+void eliminate(std::vector<std::set<std::int64_t>>& graph, std::int64_t v) {
+  const auto neighbours = std::move(graph[static_cast<std::size_t>(v)]);
+  graph[static_cast<std::size_t>(v)].clear();
+  for (const auto a : neighbours) {
+    graph[static_cast<std::size_t>(a)].erase(v);
+    for (const auto b : neighbours)
+      if (a != b) graph[static_cast<std::size_t>(a)].insert(b);
+  }
+}
+
+/// Eliminates in the order with sets, and compares what the order says of itself.
+void check_order(const EliminationOrder& order, const std::vector<std::int64_t>& cardinalities, const Scopes& scopes) {
+  const std::size_t n = cardinalities.size();
+  auto graph = interaction_graph(n, scopes);
   REQUIRE(order.complete);
   REQUIRE(order.order.size() == n);
   std::int64_t width = 0;
@@ -34,20 +50,38 @@ void check_order(const EliminationOrder& order, const std::vector<std::int64_t>&
     CHECK(said == neighbours);
     width = std::max(width, static_cast<std::int64_t>(neighbours.size()));
     double table = static_cast<double>(cardinalities[static_cast<std::size_t>(v)]);
-    for (const auto a : neighbours) {
-      table *= static_cast<double>(cardinalities[static_cast<std::size_t>(a)]);
-      graph[static_cast<std::size_t>(a)].erase(v);
-      for (const auto b : neighbours)
-        if (a != b) graph[static_cast<std::size_t>(a)].insert(b);
-    }
+    for (const auto a : neighbours) table *= static_cast<double>(cardinalities[static_cast<std::size_t>(a)]);
     entries += table;
+    eliminate(graph, v);
   }
   CHECK(order.width == width);
   CHECK(order.entries == entries);
 }
 
 constexpr EliminationHeuristic heuristics[] = {EliminationHeuristic::min_fill, EliminationHeuristic::weighted_min_fill,
-                                               EliminationHeuristic::min_degree, EliminationHeuristic::best};
+                                               EliminationHeuristic::min_degree, EliminationHeuristic::min_weight,
+                                               EliminationHeuristic::best};
+
+/// What a variable costs by a greedy heuristic's definition, in a graph of those that are left.
+double cost_of(EliminationHeuristic heuristic, const std::vector<std::set<std::int64_t>>& graph,
+               const std::vector<std::int64_t>& cardinalities, std::size_t v) {
+  const auto states = [&](std::int64_t u) { return static_cast<double>(cardinalities[static_cast<std::size_t>(u)]); };
+  double cost = 0;
+  switch (heuristic) {
+    case EliminationHeuristic::min_degree:
+      return static_cast<double>(graph[v].size());
+    case EliminationHeuristic::min_weight:
+      cost = states(static_cast<std::int64_t>(v));
+      for (const auto a : graph[v]) cost *= states(a);
+      return cost;
+    default:
+      for (const auto a : graph[v])
+        for (const auto b : graph[v])
+          if (a < b && !graph[static_cast<std::size_t>(a)].count(b))
+            cost += heuristic == EliminationHeuristic::weighted_min_fill ? states(a) * states(b) : 1;
+      return cost;
+  }
+}
 
 }  // namespace
 
@@ -71,47 +105,65 @@ TEST_CASE("trees and cycles are eliminated at their treewidth") {
   }
 }
 
-TEST_CASE("the fill counts that are kept up to date are those counted anew") {
+TEST_CASE("each step of a greedy order takes a variable that costs the least by the heuristic's definition") {
   std::mt19937_64 random(6);
-  for (int round = 0; round < 20; ++round) {
-    // Sparse and dense, unweighted and weighted by the ends' states.
-    const bool weighted = round % 4 > 1;
-    const auto model = testing_models::random_model(
-        random, {.variables = 20, .factors = round % 2 == 0 ? 30 : 120, .most_states = 4, .most_arity = 2});
-    const auto heuristic = weighted ? EliminationHeuristic::weighted_min_fill : EliminationHeuristic::min_fill;
-    const auto order = elimination_order(model.cardinalities, model.scopes, {heuristic});
-    std::vector<std::set<std::int64_t>> graph(20);
-    for (const auto& scope : model.scopes)
-      if (scope.size() == 2) {
-        graph[static_cast<std::size_t>(scope[0])].insert(scope[1]);
-        graph[static_cast<std::size_t>(scope[1])].insert(scope[0]);
+  for (const auto heuristic : {EliminationHeuristic::min_fill, EliminationHeuristic::weighted_min_fill,
+                               EliminationHeuristic::min_degree, EliminationHeuristic::min_weight})
+    for (int round = 0; round < 12; ++round) {
+      // Sparse and dense, of pairs and of larger scopes.
+      const auto model = testing_models::random_model(random, {.variables = 20,
+                                                               .factors = round % 2 == 0 ? 25 : 90,
+                                                               .most_states = 5,
+                                                               .most_arity = round % 4 < 2 ? 2 : 4});
+      const auto order = elimination_order(model.cardinalities, model.scopes, {heuristic, 1, random()});
+      auto graph = interaction_graph(20, model.scopes);
+      std::set<std::size_t> left;
+      for (std::size_t v = 0; v < 20; ++v) left.insert(v);
+      for (const auto v : order.order) {
+        double least = 1e300;
+        for (const std::size_t u : left) least = std::min(least, cost_of(heuristic, graph, model.cardinalities, u));
+        CHECK(cost_of(heuristic, graph, model.cardinalities, static_cast<std::size_t>(v)) == least);
+        eliminate(graph, v);
+        left.erase(static_cast<std::size_t>(v));
       }
-    const auto fill = [&](std::size_t v) {
-      std::int64_t missing = 0;
-      for (const auto a : graph[v])
-        for (const auto b : graph[v])
-          if (a < b && !graph[static_cast<std::size_t>(a)].count(b))
-            missing += weighted ? model.cardinalities[static_cast<std::size_t>(a)] *
-                                      model.cardinalities[static_cast<std::size_t>(b)]
-                                : 1;
-      return missing;
-    };
-    std::vector<bool> gone(20);
-    for (const auto v : order.order) {
-      std::int64_t least = 1000000;
-      for (std::size_t u = 0; u < 20; ++u)
-        if (!gone[u]) least = std::min(least, fill(u));
-      CHECK(fill(static_cast<std::size_t>(v)) == least);
-      const auto neighbours = graph[static_cast<std::size_t>(v)];
-      for (const auto a : neighbours) {
-        graph[static_cast<std::size_t>(a)].erase(v);
-        for (const auto b : neighbours)
-          if (a != b) graph[static_cast<std::size_t>(a)].insert(b);
-      }
-      gone[static_cast<std::size_t>(v)] = true;
-      graph[static_cast<std::size_t>(v)].clear();
+      CHECK(left.empty());
     }
+}
+
+TEST_CASE("heuristics differ where cardinalities do") {
+  // 0 has one neighbour of many states; 1, 2 and 3 are a cycle of few; all are free of fill.
+  const std::vector<std::int64_t> cardinalities = {2, 2, 2, 2, 50};
+  const Scopes scopes = {{0, 4}, {1, 2}, {2, 3}, {3, 1}};
+  CHECK(elimination_order(cardinalities, scopes, {EliminationHeuristic::min_degree}).neighbours[0].size() == 1);
+  CHECK(elimination_order(cardinalities, scopes, {EliminationHeuristic::min_weight}).neighbours[0].size() == 2);
+  // A cycle of four: one new edge, of 9 pairs of states or of 25.
+  const std::vector<std::int64_t> four = {3, 5, 3, 5};
+  const Scopes cycle = {{0, 1}, {1, 2}, {2, 3}, {3, 0}};
+  for (std::uint64_t seed = 0; seed < 8; ++seed)
+    CHECK(elimination_order(four, cycle, {EliminationHeuristic::weighted_min_fill, 1, seed}).order[0] % 2 == 1);
+}
+
+TEST_CASE("where tables are large the best order is none worse than each heuristic's; ties are broken by the seed") {
+  // A grid of two, three and four states.
+  std::vector<std::int64_t> cardinalities;
+  Scopes grid;
+  for (std::int64_t v = 0; v < 81; ++v) {
+    cardinalities.push_back(2 + v * v % 3);
+    if (v % 9 < 8) grid.push_back({v, v + 1});
+    if (v < 72) grid.push_back({v, v + 9});
   }
+  std::set<std::vector<std::int64_t>> different;
+  for (std::uint64_t seed = 0; seed < 4; ++seed) {
+    const auto run = [&](EliminationHeuristic heuristic) {
+      return elimination_order(cardinalities, grid, {heuristic, 10, seed});
+    };
+    const auto best = run(EliminationHeuristic::best);
+    for (const auto heuristic :
+         {EliminationHeuristic::min_fill, EliminationHeuristic::weighted_min_fill, EliminationHeuristic::min_weight})
+      CHECK(best.entries <= run(heuristic).entries);
+    different.insert(run(EliminationHeuristic::min_fill).order);
+  }
+  CHECK(different.size() == 4);
 }
 
 TEST_CASE("the same seed gives the same order, and more restarts no worse one") {

@@ -5,11 +5,16 @@
 #include <map>
 #include <random>
 
+#include <tapestry/autodiff/check_gradients.hpp>
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/ops/arithmetic.hpp>
+#include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/random.hpp>
 #include <tapestry/prob/graph_builders.hpp>
 #include <tapestry/prob/inference/eliminate.hpp>
+#include <tapestry/prob/inference/junction_tree.hpp>
 
+#include "prob/random_models.hpp"
 #include "prob/small_graphs.hpp"
 
 using namespace tapestry;
@@ -84,6 +89,121 @@ TEST_CASE("semirings: each gives what enumeration gives") {
     }
 }
 
+TEST_CASE("semirings: random graphs with zeros, single states, several components, evidence and a batch") {
+  std::mt19937_64 random(9);
+  int impossible = 0, one_state = 0, exhausted = 0;
+  for (int round = 0; round < 24; ++round) {
+    const auto model = testing_models::random_model(
+        random, {.variables = 6, .factors = round % 8, .most_states = 3, .zeros = round % 3 == 0 ? 0.45 : 0.1});
+    auto graph = factor_graph<double>(model).graph;
+    for (std::int64_t v = 0; v < graph.variables(); ++v) one_state += graph.cardinality(v) == 1;
+    const auto& group = graph.variable_groups()[0];
+    graph.add_unary("soft", 0, Var<double>(normal_numbers({2, group.size(), group.cardinality}, 10)));
+    for (std::int64_t v = 0; v < graph.variables(); ++v)
+      if (random() % 4 == 0) graph.observe(v, static_cast<std::int64_t>(random()) & 1 & (graph.cardinality(v) > 1));
+    const std::int64_t batch = round % 2;
+    const EliminateOptions options{.batch = batch};
+    const auto value = [](std::int64_t g, std::int64_t f, std::int64_t entry, double) {
+      return std::sin(static_cast<double>(7 * g + 3 * f + entry + 1));
+    };
+    std::vector<double> scores, possible;
+    double expected = 0, entropy = 0;
+    const auto all = all_assignments(graph);
+    for (const auto& states : all) scores.push_back(plain_score(graph, states, batch));
+    const double log_partition = log_sum(scores);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (std::isinf(scores[i])) continue;
+      possible.push_back(scores[i]);
+      const double p = std::exp(scores[i] - log_partition);
+      entropy -= p * (scores[i] - log_partition);
+      for (std::size_t g = 0; g < graph.factor_groups().size(); ++g) {
+        const auto& factors = graph.factor_groups()[g];
+        for (std::int64_t f = 0; f < factors.factors(); ++f) {
+          std::vector<std::int64_t> local;
+          for (std::int64_t k = 0; k < factors.arity(); ++k)
+            local.push_back(all[i][static_cast<std::size_t>(factors.scopes[f * factors.arity() + k])]);
+          expected += p * value(static_cast<std::int64_t>(g), f, factors.entry(local.data()), 0);
+        }
+      }
+    }
+    std::sort(possible.rbegin(), possible.rend());
+
+    LogSemiring sums;
+    EntropySemiring entropies;
+    ExpectationSemiring means{value};
+    KBestSemiring best{round % 4 == 0 ? std::size_t{1} : std::size_t{40}};
+    const auto found = eliminate(graph, best, options);
+    REQUIRE(found.size() == std::min(best.k, possible.size()));
+    std::map<std::vector<std::int64_t>, int> seen;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      std::vector<std::int64_t> states(6, -1);
+      found[i].assignment->write(states.data());
+      CHECK(found[i].score == doctest::Approx(possible[i]).epsilon(1e-11));
+      CHECK(plain_score(graph, states, batch) == doctest::Approx(possible[i]).epsilon(1e-11));
+      CHECK(++seen[states] == 1);
+      for (const auto& [variable, state] : graph.evidence()) CHECK(states[static_cast<std::size_t>(variable)] == state);
+    }
+    exhausted += possible.size() < best.k;
+    if (possible.empty()) {
+      ++impossible;
+      CHECK(eliminate(graph, sums, options) == log_partition);
+      CHECK(eliminate(graph, entropies, options).log_weight == log_partition);
+      CHECK(eliminate(graph, means, options).log_weight == log_partition);
+      continue;
+    }
+    CHECK(eliminate(graph, sums, options) == doctest::Approx(log_partition).epsilon(1e-11));
+    CHECK(std::abs(EntropySemiring::entropy(eliminate(graph, entropies, options)) - entropy) < 1e-10);
+    CHECK(std::abs(eliminate(graph, means, options).mean - expected) < 1e-10);
+    SamplingSemiring sampling{[&] { return std::uniform_real_distribution<double>(0, 1)(random); }};
+    for (int i = 0; i < 5; ++i) {
+      const auto one = eliminate(graph, sampling, options);
+      CHECK(one.log_weight == doctest::Approx(log_partition).epsilon(1e-11));
+      std::vector<std::int64_t> states(6, -1);
+      one.assignment->write(states.data());
+      CHECK(std::isfinite(plain_score(graph, states, batch)));
+      for (const auto& [variable, state] : graph.evidence()) CHECK(states[static_cast<std::size_t>(variable)] == state);
+    }
+  }
+  CHECK(impossible > 0);
+  CHECK(impossible < 12);
+  CHECK(one_state > 0);
+  CHECK(exhausted > 0);
+}
+
+TEST_CASE("semirings: entropies and expectations are differentiable by way of the junction tree's marginals") {
+  const auto rebuilt = [](const std::vector<Var<double>>& x) {
+    auto graph = build(true);
+    for (std::int64_t g = 0; g < 3; ++g) graph.set_potentials(g, x[static_cast<std::size_t>(g)]);
+    return graph;
+  };
+  const auto x = testing_models::normal_variables({{2, 4, 3}, {3, 3}, {3, 2, 2}});
+  const Var<double> counts(normal_numbers({3, 3}, 12));  // of entries of the cycle's table
+  // Log-partition less expected score.
+  const auto entropy = [&](const std::vector<Var<double>>& v) {
+    const auto graph = rebuilt(v);
+    const auto r = infer(graph, JunctionTree{});
+    Var<double> out = sum(r.log_partition);
+    for (std::size_t g = 0; g < r.factors.size(); ++g) out = out - sum(r.factors[g] * graph.all_potentials()[g]);
+    return out;
+  };
+  const auto expectation = [&](const std::vector<Var<double>>& v) {
+    return sum(infer(rebuilt(v), JunctionTree{}).factors[1] * counts);
+  };
+  double entropies = 0, means = 0;
+  for (const std::int64_t batch : {0, 1}) {
+    EntropySemiring own;
+    ExpectationSemiring mean{[&](std::int64_t group, std::int64_t, std::int64_t entry, double) {
+      return group == 1 ? counts.data()[entry] : 0.0;
+    }};
+    entropies += EntropySemiring::entropy(eliminate(rebuilt(x), own, {.batch = batch}));
+    means += eliminate(rebuilt(x), mean, {.batch = batch}).mean;
+  }
+  CHECK(entropy(x).item() == doctest::Approx(entropies).epsilon(1e-11));
+  CHECK(expectation(x).item() == doctest::Approx(means).epsilon(1e-11));
+  CHECK_NOTHROW(check_gradients(entropy, x, {.forward_mode = false}));
+  CHECK_NOTHROW(check_gradients(expectation, x, {.forward_mode = false}));
+}
+
 TEST_CASE("semirings: samples come with their probabilities") {
   FactorGraph<double> graph;
   const auto a = graph.add_variables("a", {3}, 2);
@@ -134,4 +254,45 @@ TEST_CASE("semirings: a long chain, impossible evidence, and what does not fit")
   CHECK(eliminate(none, entropies).log_weight == impossible);
   CHECK_THROWS_AS(eliminate(build(false), sums, {.memory_limit = 10}), NumericalError);
   CHECK_THROWS_AS(eliminate(build(false), sums, {.batch = 2}), IndexError);
+}
+
+namespace {
+
+/// Counts the values that there are at once.
+struct Counted {
+  static inline std::int64_t now = 0, most = 0;
+  double x = 0;
+  Counted(double value) : x(value) { most = std::max(most, ++now); }
+  Counted(const Counted& other) : Counted(other.x) {}
+  Counted& operator=(const Counted&) = default;
+  ~Counted() { --now; }
+};
+struct CountingSemiring {
+  using Value = Counted;
+  Value zero() const { return -std::numeric_limits<double>::infinity(); }
+  Value one() const { return 0.0; }
+  Value plus(const Value& a, const Value& b) const { return std::max(a.x, b.x); }
+  Value times(const Value& a, const Value& b) const { return a.x + b.x; }
+  Value factor(std::int64_t, std::int64_t, std::int64_t, double log_potential) const { return log_potential; }
+  Value state(std::int64_t, std::int64_t) const { return 0.0; }
+};
+
+}  // namespace
+
+TEST_CASE("semirings: the memory announced is what the tables take, many factors of one scope too") {
+  for (const int copies : {1, 9}) {
+    FactorGraph<double> graph;
+    const auto a = graph.add_variables("a", {3, 3}, 4);
+    for (int i = 0; i < copies; ++i)
+      for (auto& edges : grid_edges(graph.ids(a)))
+        graph.add_factors("edges" + std::to_string(i) + std::to_string(edges(0, 1)), edges,
+                          Var<double>(normal_numbers({4, 4}, 13)));
+    CountingSemiring counting;
+    Counted::most = Counted::now;
+    eliminate(graph, counting);
+    constexpr double apart = 8 * sizeof(Counted);  // the sum, and what is multiplied at the moment
+    const double taken = static_cast<double>(Counted::most) * sizeof(Counted);
+    CHECK_THROWS_AS(eliminate(graph, counting, {.memory_limit = taken - apart}), NumericalError);
+    CHECK_NOTHROW(eliminate(graph, counting, {.memory_limit = 2 * taken}));
+  }
 }
