@@ -139,7 +139,8 @@ void Backward<T>::add_rows(int i, const Indices& rows, const T* values) {
   const std::int64_t row = node->shape[0] == 0 ? 0 : node->elements() / node->shape[0];
   detail::StorageRef storage(detail::new_storage(static_cast<std::size_t>(rows.size() * row) * sizeof(T)));
   if (storage->bytes > 0) std::memcpy(storage->data, values, storage->bytes);
-  state_.sweep.add_rows(node, {rows, std::move(storage)});
+  // A copy: new rows may be assigned while the gradient waits for its use.
+  state_.sweep.add_rows(node, {rows.tensor(), std::move(storage)});
 }
 
 template <class T>

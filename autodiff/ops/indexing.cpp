@@ -8,6 +8,7 @@
 #include <tapestry/autodiff/operation.hpp>
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/axis_split.hpp>
+#include <tapestry/autodiff/ops/structure.hpp>
 #include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
@@ -78,7 +79,7 @@ template <class T>
 Var<T> scattered(std::string_view name, const Indices& indices, int axis, const Shape& shape, const Var<T>& values);
 
 template <class T>
-class Take final : public Operation<T>, public SavedOperation {
+class Take final : public Operation<T>, public SavedOperation, public RowsOperation {
  public:
   Take(std::string_view name, Indices indices, int axis, bool by_rows)
       : name_(name), indices_(std::move(indices)), axis_(axis), by_rows_(by_rows) {}
@@ -92,6 +93,7 @@ class Take final : public Operation<T>, public SavedOperation {
   Shape shape(const Shapes& in, int) const override { return taken_shape(in[0], indices_.shape(), axis_); }
   std::uint32_t needs() const override { return Needs::nothing; }
   Linearity linearity() const override { return Linearity::linear; }
+  const Indices* rows() const override { return by_rows_ ? &indices_ : nullptr; }
   void forward(Forward<T>& c) override {
     const auto x = c.input(0);
     check_indices(name_, indices_, x.shape, axis_);

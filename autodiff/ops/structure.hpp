@@ -24,6 +24,14 @@ class SummingOperation {
   virtual ~SummingOperation() = default;
 };
 
+/// Slices of input 0 along axis 0, whose gradient is by rows.
+class RowsOperation {
+ public:
+  virtual ~RowsOperation() = default;
+  /// Null for other operations of the same class.
+  virtual const Indices* rows() const = 0;
+};
+
 /// activation(x W + b), where input 1 has rank 2.
 class AffineOperation {
  public:

@@ -30,7 +30,14 @@ class SumTo final : public Operation<T> {
 
 class Differentiator {
  public:
-  explicit Differentiator(ProgramGraph& graph) : graph_(graph), gradient_(graph.values.size(), no_value) {}
+  Differentiator(ProgramGraph& graph, const std::vector<ValueId>& wanted)
+      : graph_(graph), gradient_(graph.values.size(), no_value), table_(graph.values.size(), nowhere) {
+    for (std::size_t k = 0; k < wanted.size(); ++k)
+      if (graph_.values[wanted[k]].kind == ProgramValue::Kind::variable) table_[wanted[k]] = k;
+    for (const ProgramStep& step : graph_.steps)
+      if (rows_of(step) == nullptr)
+        for (const ValueId input : step.inputs) table_[input] = nowhere;
+  }
 
   void run() {
     const ValueId result = graph_.outputs[0];
@@ -49,7 +56,9 @@ class Differentiator {
       if (std::none_of(step.outputs.begin(), step.outputs.end(), has)) continue;
       if (std::none_of(step.inputs.begin(), step.inputs.end(), [&](ValueId id) { return wanted(id); })) continue;
       scope_ = step.scope;
-      if (step.operation && step.operation->shares_input() && step.operation->linearity() == Linearity::linear)
+      if (table_[step.inputs[0]] != nowhere)
+        rows_.push_back({table_[step.inputs[0]], gradient(step.outputs[0]), *rows_of(step)});
+      else if (step.operation && step.operation->shares_input() && step.operation->linearity() == Linearity::linear)
         add(step.inputs[0], graph_.alias(gradient(step.outputs[0]), graph_.values[step.inputs[0]].shape));
       else if (step.window != nullptr)
         spread(step, ElementwiseForm::Kind::window, transposed(*step.window, shape(step.inputs[0]).elements()));
@@ -62,8 +71,16 @@ class Differentiator {
   }
 
   ValueId gradient(ValueId id) const { return id < gradient_.size() ? gradient_[id] : no_value; }
+  /// In the order in which the tape finds them.
+  std::vector<RowsGradient> take_rows() { return std::move(rows_); }
 
  private:
+  static constexpr std::size_t nowhere = ~std::size_t{0};
+
+  static const Indices* rows_of(const ProgramStep& step) {
+    const auto* rows = dynamic_cast<const RowsOperation*>(step.operation.get());
+    return rows == nullptr ? nullptr : rows->rows();
+  }
   bool wanted(ValueId id) const { return graph_.values[id].differentiable; }
   const Shape& shape(ValueId id) const { return graph_.values[id].shape; }
 
@@ -226,16 +243,20 @@ class Differentiator {
 
   ProgramGraph& graph_;
   std::vector<ValueId> gradient_;
+  // For each captured value its place among the wanted ones, where it is a variable that is only looked up in.
+  std::vector<std::size_t> table_;
+  std::vector<RowsGradient> rows_;
   std::uint32_t scope_ = 0;
 };
 
 }  // namespace
 
-std::vector<ValueId> append_gradients(ProgramGraph& graph, const std::vector<ValueId>& wanted) {
-  Differentiator differentiator(graph);
+AppendedGradients append_gradients(ProgramGraph& graph, const std::vector<ValueId>& wanted) {
+  Differentiator differentiator(graph, wanted);
   differentiator.run();
-  std::vector<ValueId> out;
-  for (const ValueId id : wanted) out.push_back(differentiator.gradient(id));
+  AppendedGradients out;
+  for (const ValueId id : wanted) out.whole.push_back(differentiator.gradient(id));
+  out.rows = differentiator.take_rows();
   return out;
 }
 

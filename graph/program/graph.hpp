@@ -107,9 +107,20 @@ std::size_t merge_common_steps(ProgramGraph& graph);
 std::size_t remove_dead_steps(ProgramGraph& graph);
 /// Lets slices and padding take part in fusion, one after the other as one.
 void find_windows(ProgramGraph& graph);
+/// A part of a variable's gradient by rows (slices along axis 0): where in `wanted` the variable is, and the gradient
+/// of the rows that `rows` names at the time.
+struct RowsGradient {
+  std::size_t wanted;
+  ValueId values;
+  Indices rows;
+};
+/// What append_gradients() found.
+struct AppendedGradients {
+  std::vector<ValueId> whole;      ///< for each wanted value, no_value where there is none
+  std::vector<RowsGradient> rows;  ///< of variables that are nothing but looked up in; they have no other
+};
 /// Appends the gradients of output 0, which has one element, with respect to the wanted values.
-/// @return a value for each, no_value where the output does not depend on it
-std::vector<ValueId> append_gradients(ProgramGraph& graph, const std::vector<ValueId>& wanted);
+AppendedGradients append_gradients(ProgramGraph& graph, const std::vector<ValueId>& wanted);
 /// Lets the steps after the first `forward` ones compute again what is cheap, rather than have it kept for them.
 void recompute_cheap_steps(ProgramGraph& graph, std::size_t forward);
 /// Puts chains of elementwise steps into one step each.

@@ -40,15 +40,18 @@ detail::Differentiated detail::differentiate(ProgramGraph graph, const std::vect
   Differentiated out;
   out.outputs = graph.outputs.size();
   const std::size_t before = graph.values.size();
-  const std::vector<ValueId> found = append_gradients(graph, wanted);
+  AppendedGradients found = append_gradients(graph, wanted);
   std::vector<bool> is_gradient(graph.values.size(), true);
   std::fill_n(is_gradient.begin(), before, false);
-  for (const ValueId id : found)
+  for (const ValueId id : found.whole)
     if (id != no_value) graph.outputs.push_back(id);
+  for (const RowsGradient& part : found.rows) graph.outputs.push_back(part.values);
   merge_common_steps(graph);
   remove_dead_steps(graph);
   std::size_t next = out.outputs;
-  for (const ValueId id : found) out.gradients.push_back(id == no_value ? id : graph.outputs[next++]);
+  for (const ValueId id : found.whole) out.gradients.push_back(id == no_value ? id : graph.outputs[next++]);
+  for (RowsGradient& part : found.rows) part.values = graph.outputs[next++];
+  out.rows = std::move(found.rows);
   remove_renamings(graph);
   std::size_t forward_steps = 0;
   while (forward_steps < graph.steps.size() && !is_gradient[graph.steps[forward_steps].outputs[0]]) ++forward_steps;
@@ -96,6 +99,8 @@ void Program<T>::State::build(detail::ProgramGraph graph) {
   const bool differentiable = result.differentiable && result.shape.elements() == 1 && !wanted.empty();
   if (differentiable) {
     detail::Differentiated both = detail::differentiate(graph, wanted);
+    backward_rows = std::move(both.rows);
+    pieces.resize(backward_rows.size());
     detail::stream_few_rows(both.graph);
     backward = std::make_unique<detail::Executable>(std::move(both.graph), std::move(both.gradients));
     gradients.resize(wanted.size());
@@ -133,6 +138,21 @@ void Program<T>::State::add_to_variable(std::size_t k) {
   } else {
     if (!gradient.dense.unique()) gradient.dense = detail::copy_storage(*gradient.dense.get());
     detail::accumulate(node->dtype, gradient.dense->data, gradients[k]->data, node->elements());
+  }
+  gradient.lock.clear(std::memory_order_release);
+}
+
+template <class T>
+void Program<T>::State::add_rows_to_variable(std::size_t k, const detail::RowsPiece& piece) {
+  detail::Node* node = variables[k].get();
+  detail::Gradient& gradient = *node->gradient;
+  while (gradient.lock.test_and_set(std::memory_order_acquire)) {
+  }
+  if (!gradient.dense) {
+    gradient.rows.push_back(piece);
+  } else {
+    if (!gradient.dense.unique()) gradient.dense = detail::copy_storage(*gradient.dense.get());
+    detail::scatter_rows(node->dtype, gradient.dense->data, node->shape, piece);
   }
   gradient.lock.clear(std::memory_order_release);
 }
@@ -184,9 +204,14 @@ void Program<T>::run(std::span<const Var<T>> inputs) {
 
 template <class T>
 void Program<T>::State::run_gradients(detail::Executable& executable, std::span<const Var<T>> inputs,
+                                      const std::vector<detail::RowsGradient>& rows,
                                       const std::vector<char>& left_out) {
   bind(executable, inputs);
-  const auto asked = [&](std::size_t k) { return left_out.empty() || left_out[k] == 0; };
+  // A variable without a gradient, or with one by rows, needs no array.
+  const auto asked = [&](std::size_t k) {
+    return (left_out.empty() || left_out[k] == 0) &&
+           (k >= variables.size() || executable.apart()[k] != detail::no_value);
+  };
   for (std::size_t k = 0; k < wanted.size(); ++k) {
     if (!asked(k)) continue;
     // What somebody else holds now is left to them.
@@ -204,7 +229,18 @@ void Program<T>::State::run_gradients(detail::Executable& executable, std::span<
       std::memset(to.data, 0, to.bytes);
     else if (!executable.is_apart(k))
       std::memcpy(to.data, executable.data(id), to.bytes);
-    if (k < variables.size() && id != detail::no_value) add_to_variable(k);
+    if (k < variables.size()) add_to_variable(k);
+  }
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    // The rows that are named now: the program around may name others before the next run.
+    detail::RowsPiece& piece = pieces[r];
+    const auto bytes = executable.graph().bytes(rows[r].values);
+    if (!piece.values || !piece.values.unique())
+      piece = {rows[r].rows.tensor(), detail::StorageRef(detail::new_storage(bytes))};
+    else
+      piece.rows.assign(rows[r].rows.tensor());
+    if (bytes > 0) std::memcpy(piece.values->data, executable.data(rows[r].values), bytes);
+    add_rows_to_variable(rows[r].wanted, piece);
   }
 }
 
@@ -216,7 +252,7 @@ void Program<T>::State::run_backward(std::span<const Var<T>> inputs) {
       fail<ShapeError>("program", "the gradient of output 0 of shape ", result, ", which must have one element");
     fail<GraphError>("program", "output 0 depends on nothing that requires a gradient");
   }
-  run_gradients(*backward, inputs, {});
+  run_gradients(*backward, inputs, backward_rows, {});
 }
 
 template <class T>

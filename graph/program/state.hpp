@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include <tapestry/autodiff/gradient.hpp>
 #include <tapestry/graph/program/executable.hpp>
 #include <tapestry/graph/program/program.hpp>
 #include <tapestry/graph/program/update.hpp>
@@ -17,6 +18,8 @@ struct Program<T>::State {
   std::vector<detail::NodeRef> variables;
   std::vector<std::size_t> input_gradient;  // place in `gradients`, or nowhere
   std::vector<detail::StorageRef> gradients;
+  std::vector<detail::RowsGradient> backward_rows, training_rows;
+  std::vector<detail::RowsPiece> pieces;  // what those become, one after the other
   detail::Executable* latest = nullptr;
   std::shared_ptr<detail::UpdateRun<T>> updates;  // where an optimiser is attached
   std::vector<char> updated;                      // of `wanted`: by the optimiser, in `training`
@@ -28,9 +31,11 @@ struct Program<T>::State {
   void train(std::span<const Var<T>> inputs);
   void run_backward(std::span<const Var<T>> inputs);
   /// Runs it; `left_out` says of which of `wanted` the gradients are not asked for.
-  void run_gradients(detail::Executable& executable, std::span<const Var<T>> inputs, const std::vector<char>& left_out);
+  void run_gradients(detail::Executable& executable, std::span<const Var<T>> inputs,
+                     const std::vector<detail::RowsGradient>& rows, const std::vector<char>& left_out);
   void bind(detail::Executable& executable, std::span<const Var<T>> inputs) const;
   void add_to_variable(std::size_t k);
+  void add_rows_to_variable(std::size_t k, const detail::RowsPiece& piece);
 };
 
 namespace detail {
@@ -39,6 +44,7 @@ namespace detail {
 struct Differentiated {
   ProgramGraph graph;
   std::vector<ValueId> gradients;  ///< of each wanted value, or no_value
+  std::vector<RowsGradient> rows;  ///< those by rows
   std::size_t outputs = 0;         ///< of the program itself
 };
 Differentiated differentiate(ProgramGraph graph, const std::vector<ValueId>& wanted);

@@ -37,6 +37,7 @@ void Program<T>::State::attach(ParameterUpdate<T>& rule) {
   detail::Differentiated both = detail::differentiate(std::move(graph), wanted);
   plan.variables = wanted;
   plan.gradients = both.gradients;
+  plan.rows = both.rows;
   detail::insert_updates(both.graph, plan, run);
   detail::stream_few_rows(both.graph);
   both.graph.outputs.resize(both.outputs);
@@ -46,9 +47,12 @@ void Program<T>::State::attach(ParameterUpdate<T>& rule) {
     else if (both.gradients[k] != detail::no_value)
       both.graph.outputs.push_back(both.gradients[k]);
   }
+  std::erase_if(both.rows, [&](const detail::RowsGradient& part) { return taken[part.wanted] != 0; });
+  for (const detail::RowsGradient& part : both.rows) both.graph.outputs.push_back(part.values);
   auto planned = std::make_unique<detail::Executable>(std::move(both.graph), std::move(both.gradients));
   if (latest == training.get()) latest = nullptr;
   training = std::move(planned);
+  training_rows = std::move(both.rows);
   updates = std::move(run);
   updated = std::move(taken);
   report.training = detail::part_of(*training);
@@ -68,7 +72,7 @@ void Program<T>::State::train(std::span<const Var<T>> inputs) {
   zero();
   if (rule.in_pieces()) {
     updates->begun = false;
-    run_gradients(*training, inputs, updated);
+    run_gradients(*training, inputs, training_rows, updated);
     updates->begin();
   } else {
     run_backward(inputs);

@@ -31,6 +31,8 @@ class ParameterUpdate {
   virtual void update_elements(std::size_t parameter, const T* gradient, std::int64_t first,
                                std::int64_t count) const = 0;
   virtual void end(std::size_t parameter) = 0;
+  /// Updates the parameter that was begun from a gradient by rows, and ends it.
+  virtual void update_rows(std::size_t parameter, const SparseRows<T>& gradient) = 0;
 };
 
 namespace detail {

@@ -11,6 +11,7 @@ namespace tapestry::detail {
 /// Which variables of a program are updated, from which gradients.
 struct UpdatePlan {
   std::vector<ValueId> variables, gradients;  ///< a gradient for each variable, or no_value
+  std::vector<RowsGradient> rows;             ///< those of variables without one there
   std::vector<std::size_t> parameters;        ///< the rule's number for each variable, or `nobody`
   static constexpr std::size_t nobody = ~std::size_t{0};
 };

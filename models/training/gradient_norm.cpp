@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include <tapestry/autodiff/pooled_vector.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
 namespace tapestry {
@@ -30,11 +31,12 @@ double sum_of_squares(const T* x, std::int64_t n) {
 template <class T>
 SparseRows<T> merge_rows(const SparseRows<T>& rows) {
   const std::size_t n = rows.rows.size();
-  std::vector<std::size_t> order(n);
+  PooledVector<std::size_t> order(n);
   std::iota(order.begin(), order.end(), std::size_t{0});
   const std::int64_t* const row = rows.rows.data();
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return row[a] < row[b]; });
-  std::vector<std::size_t> firsts;
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return row[a] < row[b] || (row[a] == row[b] && a < b); });
+  PooledVector<std::size_t> firsts;
   for (std::size_t k = 0; k < n; ++k)
     if (k == 0 || row[order[k]] != row[order[k - 1]]) firsts.push_back(k);
 

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/autodiff/gradient.hpp>
 #include <tapestry/autodiff/threads.hpp>
 #include <tapestry/models/training/gradient_norm.hpp>
 #include <tapestry/models/training/optimizers/max_norm.hpp>
@@ -114,7 +115,7 @@ void Optimizer<T>::step() {
   }
   ++steps_;
   for (std::size_t i = 0; i < all.size(); ++i)
-    if (all[i].dense || all[i].rows) apply(i, all[i], scale);
+    if (all[i].dense || all[i].rows) start(i, scale), apply(i, all[i]);
 }
 
 template <class T>
@@ -140,8 +141,7 @@ void Optimizer<T>::start(std::size_t i, double scale) {
 }
 
 template <class T>
-void Optimizer<T>::apply(std::size_t i, const Gradient& gradient, double scale) {
-  start(i, scale);
+void Optimizer<T>::apply(std::size_t i, const Gradient& gradient) {
   if (gradient.dense) {
     update_all(values_, gradient.data(), state_, members_[i].variable.size(), terms_);
   } else {
@@ -193,6 +193,21 @@ void Optimizer<T>::update_elements(std::size_t parameter, const T* gradient, std
 template <class T>
 void Optimizer<T>::end(std::size_t parameter) {
   limit_norms(parameter, {});
+}
+
+template <class T>
+void Optimizer<T>::update_rows(std::size_t parameter, const SparseRows<T>& gradient) {
+  Gradient given;
+  detail::StorageRef whole;
+  if (by_rows()) {
+    given.rows = detail::merge_rows(gradient);
+  } else {
+    const Shape& shape = members_[parameter].variable.shape();
+    whole = detail::zero_storage(static_cast<std::size_t>(shape.elements()) * sizeof(T));
+    detail::scatter_rows(detail::dtype_of<T>, whole->data, shape, gradient.rows, gradient.values.data());
+    given.dense = detail::adapt<const T>(whole.as<const T>(), shape, whole);
+  }
+  apply(parameter, given);
 }
 
 template <class T>

@@ -61,6 +61,7 @@ class Optimizer : public ParameterUpdate<T> {
   bool begin(std::size_t parameter) final;
   void update_elements(std::size_t parameter, const T* gradient, std::int64_t first, std::int64_t count) const final;
   void end(std::size_t parameter) final;
+  void update_rows(std::size_t parameter, const SparseRows<T>& gradient) final;
 
  protected:
   struct Setup {
@@ -94,7 +95,7 @@ class Optimizer : public ParameterUpdate<T> {
   struct Gradient;
   Gradient gradient_of(const Var<T>& variable) const;
   std::vector<Gradient> gradients() const;
-  void apply(std::size_t i, const Gradient& gradient, double scale);
+  void apply(std::size_t i, const Gradient& gradient);
   Terms terms_of(std::size_t i, const Step& step, double scale) const;
   void start(std::size_t i, double scale);
   void limit_norms(std::size_t i, const Gradient& gradient);

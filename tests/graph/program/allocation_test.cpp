@@ -8,6 +8,7 @@
 
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/elementary.hpp>
+#include <tapestry/autodiff/ops/indexing.hpp>
 #include <tapestry/autodiff/ops/linear.hpp>
 #include <tapestry/autodiff/ops/losses.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
@@ -59,13 +60,22 @@ class Descent final : public ParameterUpdate<float> {
     return true;
   }
   void update_elements(std::size_t i, const float* gradient, std::int64_t first, std::int64_t count) const override {
-    float* const values = const_cast<float*>(parameters_[i].data()) + first;
-    for (std::int64_t k = 0; k < count; ++k) values[k] -= 1e-4f * gradient[k];
+    change(i, gradient, first, count);
   }
   void end(std::size_t) override {}
+  void update_rows(std::size_t i, const SparseRows<float>& gradient) override {
+    const std::int64_t width = parameters_[i].extent(1);
+    for (std::size_t r = 0; r < gradient.rows.size(); ++r)
+      change(i, gradient.values.data() + static_cast<std::int64_t>(r) * width, gradient.rows.data()[r] * width, width);
+  }
   int steps = 0;
 
  private:
+  void change(std::size_t i, const float* gradient, std::int64_t first, std::int64_t count) const {
+    float* const values = const_cast<float*>(parameters_[i].data()) + first;
+    for (std::int64_t k = 0; k < count; ++k) values[k] -= 1e-4f * gradient[k];
+  }
+
   std::vector<Var<float>> parameters_;
 };
 
@@ -103,9 +113,14 @@ TEST_CASE("program: runs without allocating memory") {
 TEST_CASE("program: a step of training allocates no memory") {
   const Var<float> w = Var<float>::filled({64, 80}, 0.1f, true), b = Var<float>::filled({80}, 0.2f, true);
   const Var<float> v = Var<float>::filled({80, 5}, -0.1f, true), x = Var<float>::filled({4, 64}, 0.5f);
-  Descent descent({w, b, v});
+  const Var<float> table = Var<float>::filled({1000, 64}, 0.1f, true);
+  const Indices symbols{3, 999, 3, 0};
+  Descent descent({w, b, v, table});
   Program<float> program = capture_training(
-      [&](const Var<float>& in) { return mean(square(linear(linear(in, w, b, Activation::relu), v))); }, descent, x);
+      [&](const Var<float>& in) {
+        return mean(square(linear(linear(in + embedding(table, symbols), w, b, Activation::relu), v)));
+      },
+      descent, x);
   program.train(x);
   program.train(x);
   const long before = allocations;
@@ -117,6 +132,19 @@ TEST_CASE("program: a step of training allocates no memory") {
   CHECK(memory_statistics().in_use == pool.in_use);
   CHECK(program.output()() < loss);
   CHECK(descent.steps == 12);
+  CHECK(table.data()[999 * 64] != 0.1f);
+  CHECK(table.data()[998 * 64] == 0.1f);
+
+  const auto by_itself = [&] {
+    for (Var<float> parameter : {w, b, v, table}) parameter.zero_gradient();
+    program.run_backward(x);
+  };
+  by_itself();
+  by_itself();
+  const long trained = allocations;
+  for (int i = 0; i < 10; ++i) by_itself();
+  CHECK(allocations == trained);
+  CHECK(table.sparse_gradient().has_value());
 }
 
 TEST_CASE("program: elementwise chains take nothing from the pool either") {
