@@ -77,10 +77,17 @@ void replace_all(std::string& text, const std::string& from, const std::string& 
     text.replace(at, from.size(), to);
 }
 
+/// Marks of a curve's points, smaller where they are many.
+std::string point(int shape, std::size_t count) {
+  return " pointtype " + std::to_string(shape) + " pointsize " + (count > 30 ? "0.4" : "0.6");
+}
+
 std::string script(const Plot& plot, const std::string& terminal, const std::string& output) {
   // Colours that can be told apart by everybody, on light and on dark ground (after Okabe and Ito 2008).
   static constexpr std::array<const char*, 7> colors{"#0083c9", "#d55e00", "#009e73", "#cc79a7",
                                                      "#e69f00", "#56b4e9", "#8c8c8c"};
+  // Discs, squares, triangles, diamonds, ...: where curves lie upon each other, and for those who see no colours.
+  static constexpr std::array<int, 8> shapes{7, 5, 9, 13, 11, 6, 4, 8};
   std::ostringstream out;
   out.precision(12);
   out << "set encoding utf8\n"
@@ -103,7 +110,8 @@ std::string script(const Plot& plot, const std::string& terminal, const std::str
   for (std::size_t c = 0; c < plot.curves.size(); ++c)
     out << (c == 0 ? "plot " : ", ") << "$data" << c << " with " << (plot.points ? "linespoints" : "lines")
         << " linewidth 2 linecolor rgb '" << colors[c % colors.size()] << '\''
-        << (plot.points ? " pointtype 7 pointsize 0.4" : "") << " title " << quoted(plot.curves[c].name);
+        << (plot.points ? point(shapes[c % shapes.size()], plot.curves[c].x.size()) : "") << " title "
+        << quoted(plot.curves[c].name);
   out << '\n';
   return out.str();
 }

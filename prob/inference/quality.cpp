@@ -188,7 +188,7 @@ std::optional<InferenceMonitor::Report> InferenceMonitor::step(const FactorGraph
     part = batch_elements(graph, {order.data(), order.data() + options_.examples});
   }
   const auto better = better_(part);
-  history_.push_back({step, inference_quality(part, cheap_(part), better)});
+  history_.push_back({step, inference_quality(part, cheap_(part), better), better.kind == BoundKind::exact});
   history_.back().quality.method = cheap_.name();
   return history_.back();
 }

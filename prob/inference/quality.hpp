@@ -57,14 +57,14 @@ struct Comparison {
   double reference_error = 0;  ///< largest standard error of the reference's marginals: 0 unless it was sampled
   std::vector<InferenceQuality> methods;
 
-  /// The numbers as text, a line for each method.
+  /// The numbers as text, a line for each method, and what errors are measured against.
   std::string table() const;
 };
 
-/// Runs methods on one graph and says how far each is off, and how long it took. A method may occur several times with
-/// other options (say, more iterations): one of the same name is a curve of error against time
-/// (models/report/quality_plot.hpp). What a method throws is noted, not thrown. @throws NumericalError where the
-/// evidence is impossible
+/// Runs methods on one graph and says how far each is off, and how long it took (of short runs, the fastest of five). A
+/// method may occur several times with other options (say, more iterations): one of the same name is a curve of error
+/// against time (models/report/quality_plot.hpp). What a method throws is noted, not thrown. @throws NumericalError
+/// where the evidence is impossible
 template <class T>
 Comparison compare(const FactorGraph<T>& graph, const std::vector<InferenceMethod>& methods,
                    const CompareOptions& options = {});
@@ -81,6 +81,7 @@ class InferenceMonitor {
   struct Report {
     std::int64_t step;
     InferenceQuality quality;
+    bool exact = false;  ///< whether the better method was
   };
   InferenceMonitor(InferenceMethod cheap, InferenceMethod better, const MonitorOptions& options = {})
       : cheap_(std::move(cheap)), better_(std::move(better)), options_(options) {}
@@ -89,6 +90,9 @@ class InferenceMonitor {
   template <class T>
   std::optional<Report> step(const FactorGraph<T>& graph);
   const std::vector<Report>& history() const { return history_; }
+  const InferenceMethod& better() const { return better_; }
+  /// All reports as text, a line for each. A plot of them: models/report/quality_plot.hpp.
+  std::string table() const;
 
  private:
   InferenceMethod cheap_, better_;

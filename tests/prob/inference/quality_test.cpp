@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <sstream>
 
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/prob/graph_builders.hpp>
@@ -50,6 +51,18 @@ InferenceResult<T> infer(const FactorGraph<T>& graph, const Claim& claim) {
     marginals.data()[i] = static_cast<T>(i % 2 == 0 ? claim.first : 1 - claim.first);
   result.variables.push_back(Var<T>(std::move(marginals)));
   result.log_partition = Var<T>(static_cast<T>(claim.log_partition));
+  return result;
+}
+
+/// A method that is faster each time.
+struct Faster {
+  static inline int runs = 0;
+};
+template <class T>
+InferenceResult<T> infer(const FactorGraph<T>& graph, const Faster&) {
+  auto result = infer(graph, Claim{});
+  result.trace.seconds = .004 / ++Faster::runs;
+  result.trace.iterations = 1234;
   return result;
 }
 
@@ -103,7 +116,7 @@ TEST_CASE("quality: compare() runs methods on one graph against the exact result
   const std::string table = found.table();
   CHECK(std::count(table.begin(), table.end(), '\n') == 8);
   for (const auto& m : found.methods) CHECK(table.find(m.method) != std::string::npos);
-  CHECK(table.find("against junction tree (exact)") != std::string::npos);
+  CHECK(table.find("errors against junction tree (exact)") != std::string::npos);
   CHECK(table.find("converged, lower bound") != std::string::npos);
   CHECK(table.find("converged, upper bound") != std::string::npos);
   // A reference of one's own.
@@ -116,6 +129,9 @@ TEST_CASE("quality: compare() runs methods on one graph against the exact result
   CHECK_FALSE(wide.exact);
   CHECK(wide.reference == "Gibbs sampling");
   CHECK(wide.reference_error > 0);
+  CHECK(
+      wide.table().find("errors against Gibbs sampling (not exact), whose marginals have standard errors up to 0.0") !=
+      std::string::npos);
   CHECK(std::abs(wide.methods[0].max_error - found.methods[1].max_error) < 5 * wide.reference_error);
   // A tenth of its sweeps more come first and do not count.
   const auto same = compare(
@@ -127,6 +143,33 @@ TEST_CASE("quality: compare() runs methods on one graph against the exact result
   auto impossible = graph;
   impossible.set_potentials(0, Var<double>::filled({4, 2}, -std::numeric_limits<double>::infinity()));
   CHECK_THROWS_AS(compare(impossible, {BeliefPropagation{}}), NumericalError);
+}
+
+TEST_CASE("quality: a table has numbers in columns, and the fastest of five short runs") {
+  const auto graph = cycle(1);
+  const auto found =
+      compare(graph, {InferenceMethod("faster", Faster{}), BeliefPropagation{.iterations = 7, .tolerance = 0},
+                      MeanField{}, InferenceMethod("too small", JunctionTree{.memory_limit = 1})});
+  CHECK(Faster::runs == 5);
+  CHECK(found.methods[0].seconds == .004 / 5);
+  std::istringstream lines(found.table());
+  std::string header, line;
+  std::getline(lines, header);
+  for (std::size_t i = 0; i < 4; ++i) {
+    std::getline(lines, line);
+    CAPTURE(line);
+    for (const std::string name : {"iterations", "max error", "mean error", "KL (nats)", "log-partition", "its error",
+                                   "standard error", "seconds"}) {
+      const std::size_t end = header.find("  " + name) + 2 + name.size();
+      REQUIRE(line.size() > end);
+      CHECK(line[end - 1] != ' ');
+      CHECK(line[end] == ' ');
+    }
+    CHECK(line.substr(header.find("state") - 2, 2) == "  ");
+    CHECK(line[header.find("state")] != ' ');
+    if (i == 0) CHECK(line.find(" 1234 ") != std::string::npos);
+    if (i == 1) CHECK(line.find(" 7 ") != std::string::npos);
+  }
 }
 
 TEST_CASE("quality: oscillation, non-convergence and inconsistency are said") {
@@ -177,6 +220,10 @@ TEST_CASE("quality: a monitor runs the better method every so many steps on some
       }
     CHECK(found);
   }
+  const std::string table = monitor.table();
+  CHECK(std::count(table.begin(), table.end(), '\n') == 5);
+  for (const char* part : {"step ", "\n0 ", "\n3 ", "\n6 ", "\nmean field, errors against junction tree (exact)\n"})
+    CHECK(table.find(part) != std::string::npos);
   // Not always of the same two.
   CHECK(monitor.history()[0].quality.mean_error != monitor.history()[1].quality.mean_error);
   CHECK_THROWS_AS(batch_elements(graph, {5}), IndexError);
