@@ -284,13 +284,24 @@ class GridMeanField final : public Operation<T>, public SavedOperation {
   }
   void backward(Backward<T>& context) override {
     const std::size_t square = directions_ * grids_.grid.states * grids_.grid.states;
-    PoolBuffer<T> unary(grids_.elements), pairs(square);
-    T* unary_sum = context.wants(0) ? context.add_to(0) : nullptr;
-    for (std::size_t b = 0; b < grids_.batch; ++b) {
-      engines_[b].backward(context.gradient().data + b * grids_.elements, unary.data(), pairs.data());
-      add(unary.data(), grids_.elements, unary_sum == nullptr ? unary_sum : unary_sum + b * grids_.elements);
-      if (context.wants(1)) add(pairs.data(), square, context.add_to(1));
+    PoolBuffer<T> unary(grids_.elements), pairs(square), sum(square);
+    std::fill_n(sum.data(), square, T(0));
+    // The first to write to a gradient need not add.
+    T* all = nullptr;
+    bool adds = true;
+    if (context.wants(0)) {
+      const Target<T> target = context.target(0);
+      all = target.data;
+      adds = target.accumulate;
     }
+    for (std::size_t b = 0; b < grids_.batch; ++b) {
+      T* own = all == nullptr ? all : all + b * grids_.elements;
+      engines_[b].backward(context.gradient().data + b * grids_.elements, adds ? unary.data() : own, pairs.data());
+      if (adds) add(unary.data(), grids_.elements, own);
+      add(pairs.data(), square, sum.data());
+    }
+    // Only now: both inputs may be the same variable.
+    if (context.wants(1)) add(sum.data(), square, context.add_to(1));
   }
 
  private:

@@ -2,11 +2,12 @@
 
 #include <tapestry/prob/kernels/grid_mean_field.hpp>
 #include <tapestry/prob/pool_buffer.hpp>
+#include <tapestry/prob/row_tiles.hpp>
 
 namespace tapestry::detail {
 
-/// Runs the mean-field kernels over a grid, rows split among the threads, and owns the iterates between forward and
-/// backward.
+/// Runs the mean-field kernels over a grid, several iterations at a time in tiles of rows, and owns the iterates
+/// between forward and backward.
 template <class T>
 class GridMeanFieldEngine {
  public:
@@ -21,6 +22,7 @@ class GridMeanFieldEngine {
   void backward(const T* grad_log_q, T* grad_unary, T* grad_compatibility) const;
 
  private:
+  RowTiles row_tiles() const;
   const Kernels* kernels_;
   GridShape grid_{};
   GridPlanes planes_{};

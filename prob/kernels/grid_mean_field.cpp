@@ -1,6 +1,6 @@
 #include <tapestry/prob/kernels/grid_mean_field.hpp>
 
-#include <tapestry/prob/kernels/grid_parts.hpp>
+#include <tapestry/prob/kernels/grid_mean_field_fused.hpp>
 
 namespace tapestry::detail::TAPESTRY_ARCH {
 namespace {
@@ -66,7 +66,7 @@ TAPESTRY_INLINE void product_panel(const T* a, std::size_t n, const T* x, const 
 
 template <class T, std::size_t rows>
 void product_rows(const T* a, std::size_t n, const T* x, const T* add, std::size_t add_stride, T* out,
-                                  std::size_t width, std::size_t pitch, std::size_t out_stride) {
+                  std::size_t width, std::size_t pitch, std::size_t out_stride) {
   std::size_t at = 0;
   if constexpr (panel_vectors > 1)
     for (; at + lanes<T> < width; at += panel_vectors * lanes<T>)
@@ -134,13 +134,20 @@ TAPESTRY_INLINE void softmax_row(const GridShape& grid, const GridPlanes& p, T d
 }
 
 template <class T>
-void start(const GridShape& grid, const T* unary, std::size_t first, std::size_t last, T* unary_planes, T* q,
-           T* log_q) {
+void start(const GridShape& grid, std::size_t directions, const T* unary, T damping, std::size_t first,
+           std::size_t last, T* unary_planes, T* q, T* log_q) {
   const GridPlanes p = grid_planes<T>(grid);
+  const FusedRows<T> fused = fused_rows<T>(grid.states, directions, damping);
   for (std::size_t y = first; y < last; ++y) {
     row_to_planes(grid, p, unary, y, unary_planes, T(0));
+    T* row = row_of(q, p, 0, y);
+    clear_sides(grid, p, row);
+    if (fused.start != nullptr && log_q == nullptr) {
+      fused.start(p, row_of(unary_planes, p, 0, y), grid.width, row);
+      continue;
+    }
     row_to_planes(grid, p, unary, y, q, T(0));
-    softmax_row<T>(grid, p, T(0), nullptr, row_of(q, p, 0, y), log_q == nullptr ? log_q : log_q + y * grid.row_stride);
+    softmax_row<T>(grid, p, T(0), nullptr, row, log_q == nullptr ? log_q : log_q + y * grid.row_stride);
   }
 }
 
@@ -148,13 +155,22 @@ template <class T>
 void step(const GridShape& grid, std::size_t directions, const T* forward, const T* unary_planes, T damping, const T* q,
           std::size_t first, std::size_t last, T* next, T* log_next, T* scratch) {
   const GridPlanes p = grid_planes<T>(grid);
-  const std::size_t K = grid.states;
+  const std::size_t K = grid.states, width = grid.width;
+  const FusedRows<T> fused = fused_rows<T>(K, directions, damping);
   for (std::size_t y = first; y < last; ++y) {
-    gather(grid, p, directions, false, q, y, scratch);
-    product(forward, K, directions * K, scratch, row_of(unary_planes, p, 0, y), p.plane, row_of(next, p, 0, y),
-            grid.width, p.plane, p.plane);
-    softmax_row<T>(grid, p, damping, row_of(q, p, 0, y), row_of(next, p, 0, y),
-                   log_next == nullptr ? log_next : log_next + y * grid.row_stride);
+    const T *unary = row_of(unary_planes, p, 0, y), *row = row_of(q, p, 0, y);
+    T* to = row_of(next, p, 0, y);
+    T* log_row = log_next == nullptr ? nullptr : log_next + y * grid.row_stride;
+    clear_sides(grid, p, to);
+    if (fused.step != nullptr && log_row == nullptr) {
+      fused.step(p, forward, unary, row, width, to);
+    } else if (fused.last_step != nullptr && grid.column_stride == 1) {
+      fused.last_step(p, forward, unary, row, width, to, log_row, grid.state_stride);
+    } else {
+      gather(grid, p, directions, false, q, y, scratch);
+      product(forward, K, directions * K, scratch, unary, p.plane, to, width, p.plane, p.plane);
+      softmax_row<T>(grid, p, damping, row, to, log_row);
+    }
   }
 }
 
@@ -198,6 +214,7 @@ void finish_backward(const GridShape& grid, const T* grad_log_q, const T* q, con
     const T* row = row_of(q, p, 0, y);
     T* logits = row_of(grad_logits, p, 0, y);
     T* unary = row_of(grad_unary, p, 0, y);
+    clear_sides(grid, p, logits);
     if (before == nullptr)
       // Of the logarithm directly: a probability may be zero.
       for (std::size_t x = 0; x < grid.width; x += lanes<T>) {
@@ -219,68 +236,62 @@ void finish_backward(const GridShape& grid, const T* grad_log_q, const T* q, con
   }
 }
 
-/// pairs[n, l] += sum over the row of a[n] b[l], lane by lane, `height` rows n and `width` rows l at a time.
-template <class T, std::size_t height, std::size_t width>
-TAPESTRY_INLINE void correlate(const T* a, std::size_t a_stride, const T* b, std::size_t b_stride, std::size_t pixels,
-                               T* pairs, std::size_t pair_stride) {
-  Vec<T> acc[height][width];
-  for (std::size_t n = 0; n < height; ++n)
-    for (std::size_t l = 0; l < width; ++l) acc[n][l] = load<T>(pairs + (n * pair_stride + l) * lanes<T>);
-  for (std::size_t x = 0; x < pixels; x += lanes<T>) {
-    Vec<T> columns[width];
-    for (std::size_t l = 0; l < width; ++l) columns[l] = load<T>(b + l * b_stride + x);
-    for (std::size_t n = 0; n < height; ++n) {
-      const Vec<T> value = load<T>(a + n * a_stride + x);
-      for (std::size_t l = 0; l < width; ++l) acc[n][l] += value * columns[l];
+/// pairs[n, l] += sum over rows of pixels of sums[n] q[l].
+template <class T>
+void correlate_rows(const GridPlanes& p, std::size_t height, std::size_t K, const T* sums, const T* q,
+                    std::size_t width, std::size_t rows, T* pairs) {
+  const std::size_t sums_row = height * p.plane;
+  for (std::size_t n = 0; n < height; n += correlated)
+    for (std::size_t l = 0; l < K; l += correlated) {
+      const T *a = sums + n * p.plane, *b = q + l * p.plane;
+      T* out = pairs + (n * K + l) * lanes<T>;
+      if (n + correlated <= height && l + correlated <= K)
+        correlate<T, correlated, correlated>(a, p.plane, sums_row, b, p.plane, p.row, width, rows, out, K);
+      else
+        for (std::size_t i = 0; i < correlated && n + i < height; ++i)
+          for (std::size_t j = 0; j < correlated && l + j < K; ++j)
+            correlate<T, 1, 1>(a + i * p.plane, p.plane, sums_row, b + j * p.plane, p.plane, p.row, width, rows,
+                               out + (i * K + j) * lanes<T>, K);
     }
-  }
-  for (std::size_t n = 0; n < height; ++n)
-    for (std::size_t l = 0; l < width; ++l) store<T>(pairs + (n * pair_stride + l) * lanes<T>, acc[n][l]);
 }
-
-#if defined(__AVX512F__)
-constexpr std::size_t tile = 4;
-#else
-constexpr std::size_t tile = 3;
-#endif
 
 template <class T>
 void step_backward(const GridShape& grid, std::size_t directions, const T* backward, T damping, const T* q,
                    const T* before, const T* grad_next_logits, std::size_t first, std::size_t last, T* grad_logits,
                    T* carry, T* grad_unary, T* grad_pairs, T* scratch) {
   const GridPlanes p = grid_planes<T>(grid);
-  const std::size_t K = grid.states, rows = directions * K;
-  T* grad = scratch + rows * p.plane;
+  const std::size_t K = grid.states, groups = directions * K, width = grid.width;
+  T* grad = scratch + (last - first) * groups * p.plane;
+  const FusedRows<T> fused = fused_rows<T>(K, directions, damping);
   for (std::size_t y = first; y < last; ++y) {
-    // The sum over the neighbours' gradients gives both the gradient of q and, against q, that of the compatibilities.
-    gather(grid, p, directions, true, grad_next_logits, y, scratch);
     const T* row = row_of(q, p, 0, y);
-    for (std::size_t n = 0; n < rows; n += tile)
-      for (std::size_t l = 0; l < K; l += tile) {
-        const T* a = scratch + n * p.plane;
-        const T* b = row + l * p.plane;
-        T* pairs = grad_pairs + (n * K + l) * lanes<T>;
-        if (n + tile <= rows && l + tile <= K)
-          correlate<T, tile, tile>(a, p.plane, b, p.plane, grid.width, pairs, K);
-        else
-          for (std::size_t i = 0; i < tile && n + i < rows; ++i)
-            for (std::size_t j = 0; j < tile && l + j < K; ++j)
-              correlate<T, 1, 1>(a + i * p.plane, p.plane, b + j * p.plane, p.plane, grid.width,
-                                 pairs + (i * K + j) * lanes<T>, K);
-      }
-    product<T>(backward, K, rows, scratch, nullptr, 0, grad, grid.width, p.plane, p.plane);
+    // The sum over the neighbours' gradients gives both the gradient of q and, against q, that of the compatibilities.
+    T* sums = scratch + (y - first) * groups * p.plane;
+    T *to = row_of(grad_logits, p, 0, y), *unary = row_of(grad_unary, p, 0, y);
+    clear_sides(grid, p, to);
+    if (fused.step_backward != nullptr) {
+      fused.step_backward(p, backward, row, row_of(grad_next_logits, p, 0, y), width, sums, to, unary);
+      continue;
+    }
+    gather(grid, p, directions, true, grad_next_logits, y, sums);
+    product<T>(backward, K, groups, sums, nullptr, 0, grad, width, p.plane, p.plane);
     if (carry != nullptr) {
       T* c = row_of(carry, p, 0, y);
       for (std::size_t k = 0; k < K; ++k)
-        for (std::size_t x = 0; x < grid.width; x += lanes<T>) {
+        for (std::size_t x = 0; x < width; x += lanes<T>) {
           const Vec<T> value = load<T>(grad + k * p.plane + x) + load<T>(c + k * p.plane + x) * damping;
           store<T>(grad + k * p.plane + x, value);
           store<T>(c + k * p.plane + x, value);
         }
     }
-    softmax_backward_row(grid, p, row, before == nullptr ? before : row_of(before, p, 0, y), damping, grad, p.plane,
-                         row_of(grad_logits, p, 0, y), row_of(grad_unary, p, 0, y), false);
+    softmax_backward_row(grid, p, row, before == nullptr ? before : row_of(before, p, 0, y), damping, grad, p.plane, to,
+                         unary, false);
   }
+  const T* rows_of_q = row_of(q, p, 0, first);
+  if (fused.correlate != nullptr)
+    fused.correlate(p, scratch, rows_of_q, width, last - first, grad_pairs);
+  else
+    correlate_rows(p, groups, K, scratch, rows_of_q, width, last - first, grad_pairs);
 }
 
 template <class T>

@@ -43,7 +43,13 @@ TAPESTRY_INLINE void row_to_planes(const GridShape& grid, const GridPlanes& p, c
   for (std::size_t k = 0; k < grid.states; ++k) {
     T* to = row_of(planes, p, k, y);
     const T* source = from + k * grid.state_stride;
-    for (std::size_t x = 0; x < grid.width; ++x) to[x] = source[x * grid.column_stride];
+    if (grid.column_stride == 1) {
+      std::size_t x = 0;
+      for (; x + lanes<T> <= grid.width; x += lanes<T>) store<T>(to + x, load<T>(source + x));
+      if (x < grid.width) store_partial<T>(to + x, load_partial<T>(source + x, grid.width - x), grid.width - x);
+    } else {
+      for (std::size_t x = 0; x < grid.width; ++x) to[x] = source[x * grid.column_stride];
+    }
     for (std::size_t x = grid.width; x < p.plane - 2 * p.margin; ++x) to[x] = padding;
   }
 }

@@ -54,6 +54,24 @@ inline constexpr T smallest_normal = sizeof(T) == 4 ? T(1.17549435e-38) : T(2.22
 template <class T>
 inline constexpr T lowest_exponent = sizeof(T) == 4 ? T(-87.0) : T(-708.0);
 
+/// One element of memory in all lanes: a load, where splat() has to add a zero.
+template <class T>
+TAPESTRY_INLINE Vec<T> broadcast(const T* p) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    return (Vec<T>)_mm512_set1_ps(*p);
+  else
+    return (Vec<T>)_mm512_set1_pd(*p);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4)
+    return (Vec<T>)_mm256_broadcast_ss(p);
+  else
+    return (Vec<T>)_mm256_broadcast_sd(p);
+#else
+  return splat<T>(*p);
+#endif
+}
+
 /// e^x for x <= 0 (or NaN); zero where the result would be denormal.
 TAPESTRY_INLINE Vec<float> exp_nonpositive(Vec<float> x) {
   const Vec<float> shifted = x * 1.44269504088896341f + 12582912.f;
@@ -120,7 +138,7 @@ TAPESTRY_INLINE void multiply(const T* a, std::size_t a_stride, const T* x, std:
     Vec<T> column[vectors];
     for (std::size_t v = 0; v < vectors; ++v) column[v] = load<T>(x + i * x_stride + v * lanes<T>);
     for (std::size_t r = 0; r < rows; ++r) {
-      const Vec<T> factor = splat<T>(a[r * a_stride + i]);
+      const Vec<T> factor = broadcast<T>(a + r * a_stride + i);
       for (std::size_t v = 0; v < vectors; ++v) acc[r][v] += factor * column[v];
     }
   }

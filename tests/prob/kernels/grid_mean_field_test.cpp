@@ -8,6 +8,8 @@
 
 #include <doctest/doctest.h>
 
+#include <tapestry/autodiff/threads.hpp>
+
 #include "finite_differences.hpp"
 #include "instruction_sets.hpp"
 
@@ -139,15 +141,69 @@ TEST_CASE("grid mean field: equal to the composed iterations, with their gradien
   }
 }
 
-TEST_CASE("grid mean field: impossible and very unlikely states") {
-  for (const double damping : {0.0, 0.5}) {
-    auto p = random_problem(3, 5, 3, true, 1, 4, damping);
-    p.unary[4] = -std::numeric_limits<double>::infinity();
-    p.unary[9] = -400;
-    const auto r = run(p, detail::kernels<GridMeanFieldKernels<float>>());
-    CHECK(r.log_q[4] == -std::numeric_limits<float>::infinity());
-    if (damping == 0) CHECK(r.log_q[9] == doctest::Approx(-400).epsilon(0.02));
-    for (const float x : r.unary) CHECK(std::isfinite(x));
-    for (const float x : r.compatibility) CHECK(std::isfinite(x));
+TEST_CASE("grid mean field: every number of states, alike neighbours as four directions with the same matrix") {
+  for (std::size_t states = 1; states <= 9; ++states)
+    for (int iterations = 0; iterations <= 3; ++iterations) {
+      // Heights of one chunk and of several, widths beside those of vectors.
+      const std::size_t height = states % 3 == 0 ? 1 : states % 3 == 1 ? 5 : 37;
+      const std::size_t width = 14 + 9 * static_cast<std::size_t>(iterations) + states / 2;
+      CAPTURE(states);
+      CAPTURE(iterations);
+      CAPTURE(width);
+      const auto one = random_problem(height, width, states, states % 2 == 0, 1, iterations, 0);
+      auto four = one;
+      four.directions = 4;
+      for (int n = 0; n < 3; ++n)
+        four.compatibility.insert(four.compatibility.end(), one.compatibility.begin(), one.compatibility.end());
+      const auto expected = run(four, detail::kernels<GridMeanFieldKernels<double>>());
+      const std::size_t square = states * states;
+      std::vector<double> compatibility(square);
+      for (std::size_t n = 0; n < 4 * square; ++n) compatibility[n % square] += expected.compatibility[n];
+      const auto check = [&](const auto& kernels, const std::string& name, double bound) {
+        CAPTURE(name);
+        const auto r = run(one, kernels);
+        CHECK(worst(r.log_q, expected.log_q) < bound);
+        CHECK(worst(r.unary, expected.unary) < bound);
+        CHECK(worst(r.compatibility, compatibility) < 30 * bound);
+      };
+      for_each_instruction_set<GridMeanFieldKernels<double>>(
+          [&](const auto& kernels, const std::string& name) { check(kernels, name, 1e-13); });
+      for_each_instruction_set<GridMeanFieldKernels<float>>(
+          [&](const auto& kernels, const std::string& name) { check(kernels, name, 2e-5); });
+    }
+}
+
+TEST_CASE("grid mean field: one thread and two give the same bits") {
+  const int before = threads();
+  for (const double damping : {0.0, 0.25}) {
+    const auto p = random_problem(131, 40, 5, false, 1, 8, damping);
+    const auto& kernels = detail::kernels<GridMeanFieldKernels<float>>();
+    set_threads(1);
+    const auto one = run(p, kernels);
+    set_threads(2);
+    const auto two = run(p, kernels);
+    CHECK(one.log_q == two.log_q);
+    CHECK(one.unary == two.unary);
+    CHECK(one.compatibility == two.compatibility);
   }
+  set_threads(before);
+}
+
+TEST_CASE("grid mean field: impossible and very unlikely states") {
+  for (const bool states_last : {true, false})
+    for (const double damping : {0.0, 0.5}) {
+      auto p = random_problem(3, 5, 3, states_last, 1, 4, damping);
+      const auto place = [&](std::size_t pixel, std::size_t state) {
+        return pixel * p.grid.column_stride + state * p.grid.state_stride;
+      };
+      p.unary[place(1, 1)] = -std::numeric_limits<double>::infinity();
+      p.unary[place(3, 0)] = -400;
+      for (std::size_t k = 0; k < 3; ++k) p.unary[place(7, k)] = -std::numeric_limits<double>::infinity();
+      const auto r = run(p, detail::kernels<GridMeanFieldKernels<float>>());
+      CHECK(r.log_q[place(1, 1)] == -std::numeric_limits<float>::infinity());
+      for (std::size_t k = 0; k < 3; ++k) CHECK(r.log_q[place(7, k)] == -std::numeric_limits<float>::infinity());
+      if (damping == 0) CHECK(r.log_q[place(3, 0)] == doctest::Approx(-400).epsilon(0.02));
+      for (const float x : r.unary) CHECK(std::isfinite(x));
+      for (const float x : r.compatibility) CHECK(std::isfinite(x));
+    }
 }
