@@ -7,10 +7,11 @@ namespace {
 
 using Int = std::int64_t;
 
-// Rows whose sums are held in registers, of two vectors each.
+// Rows whose sums are held in registers, and vectors of columns of a product.
 constexpr int most_rows = vector_bytes == 64 ? 8 : 4;
-// Rows of b that stay in the second cache while all columns of c are passed; the next ones are fetched meanwhile.
-constexpr Int depth = 32;
+constexpr int product_vectors = vector_bytes == 64 ? 3 : 2;
+// Rows of b that are passed at once.
+constexpr Int depth = 1024;
 
 // The vector's elements that count are the first n.
 template <class T, bool whole>
@@ -38,7 +39,7 @@ TAPESTRY_INLINE Vec<T> broadcast(T x) {
 /// R rows and V vectors of columns of c: c (+)= a b, where a's element (r, p) is a[r * row + p * column].
 template <class T, int R, int V, bool whole>
 TAPESTRY_INLINE void tile(Int k, const T* a, Int row, Int column, const T* b, Int ldb, bool accumulate, T* c, Int ldc,
-                          std::size_t n, Int ahead) {
+                          std::size_t n) {
   Vec<T> sum[R][V] = {};
   if (accumulate)
     for (int r = 0; r < R; ++r)
@@ -46,10 +47,7 @@ TAPESTRY_INLINE void tile(Int k, const T* a, Int row, Int column, const T* b, In
   for (Int p = 0; p < k; ++p) {
     const T* from = b + p * ldb;
     Vec<T> x[V];
-    for (int v = 0; v < V; ++v) {
-      x[v] = load_first<T, whole>(from + v * Int(lanes<T>), n);
-      if (ahead != 0) __builtin_prefetch(from + ahead + v * Int(lanes<T>), 0, 2);
-    }
+    for (int v = 0; v < V; ++v) x[v] = load_first<T, whole>(from + v * Int(lanes<T>), n);
     for (int r = 0; r < R; ++r) {
       const Vec<T> factor = broadcast<T>(a[r * row + p * column]);
       for (int v = 0; v < V; ++v) sum[r][v] += factor * x[v];
@@ -74,37 +72,64 @@ TAPESTRY_INLINE void for_row_groups(Int m, F f) {
   }
 }
 
-template <class T>
+/// V vectors of columns at a time, with the last ones in pieces of nearly one size.
+template <class T, int V>
 TAPESTRY_INLINE void all_columns(Int m, Int n, Int k, const T* a, Int row, Int column, const T* b, Int ldb,
-                                 bool accumulate, T* c, Int ldc, Int ahead) {
-  constexpr Int one = lanes<T>, two = 2 * one;
+                                 bool accumulate, T* c, Int ldc) {
+  constexpr Int one = lanes<T>;
+  const auto columns = [=]<int U, bool whole>(Int j, Int count) TAPESTRY_ALWAYS_INLINE {
+    for_row_groups(m, [&]<int R>(Int i) TAPESTRY_ALWAYS_INLINE {
+      tile<T, R, U, whole>(k, a + i * row, row, column, b + j, ldb, accumulate, c + i * ldc + j, ldc,
+                           static_cast<std::size_t>(count));
+    });
+  };
   Int j = 0;
-  for (; j + two <= n; j += two)
-    for_row_groups(m, [&]<int R>(Int i) TAPESTRY_ALWAYS_INLINE {
-      tile<T, R, 2, true>(k, a + i * row, row, column, b + j, ldb, accumulate, c + i * ldc + j, ldc, two,
-                          i == 0 ? ahead : 0);
-    });
-  for (; j < n; j += one) {
-    const auto rest = static_cast<std::size_t>(n - j < one ? n - j : one);
-    for_row_groups(m, [&]<int R>(Int i) TAPESTRY_ALWAYS_INLINE {
-      tile<T, R, 1, false>(k, a + i * row, row, column, b + j, ldb, accumulate, c + i * ldc + j, ldc, rest, 0);
-    });
-  }
+  if constexpr (V > 2)
+    for (; j + V * one <= n && n - j != (V + 1) * one; j += V * one) columns.template operator()<V, true>(j, V * one);
+  for (; j + 2 * one <= n; j += 2 * one) columns.template operator()<2, true>(j, 2 * one);
+  for (; j < n; j += one) columns.template operator()<1, false>(j, n - j < one ? n - j : one);
 }
 
 template <class T>
 void product(Int m, Int n, Int k, const T* a, Int lda, const T* b, Int ldb, bool accumulate, T* c, Int ldc) {
-  for (Int p = 0; p < k; p += depth) {
-    const Int rows = k - p < depth ? k - p : depth;
-    all_columns<T>(m, n, rows, a + p, lda, 1, b + p * ldb, ldb, accumulate || p > 0, c, ldc,
-                   p + depth < k ? depth * ldb : 0);
-  }
+  for (Int p = 0; p < k; p += depth)
+    all_columns<T, product_vectors>(m, n, k - p < depth ? k - p : depth, a + p, lda, 1, b + p * ldb, ldb,
+                                    accumulate || p > 0, c, ldc);
 }
 
 template <class T>
 void outer(Int m, Int n, Int k, const T* a, Int lda, const T* b, Int ldb, bool accumulate, T* c, Int ldc) {
   for_row_groups(
-      m, [&]<int R>(Int i) { all_columns<T>(R, n, k, a + i, 1, lda, b, ldb, accumulate, c + i * ldc, ldc, 0); });
+      m, [&]<int R>(Int i) { all_columns<T, 2>(R, n, k, a + i, 1, lda, b, ldb, accumulate, c + i * ldc, ldc); });
+}
+
+/// The sums of each vector's elements.
+template <class T, int N>
+TAPESTRY_INLINE void horizontal_sums(const Vec<T>* v, T* sums) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4 && N == 16) {
+    // Pairs are added until the elements of one vector are the sums.
+    Vec<float> fours[8];
+    Vec<double> pairs[4];
+    for (int i = 0; i < 8; ++i) {
+      const Vec<float> x = v[2 * i], y = v[2 * i + 1];
+      fours[i] = __builtin_shufflevector(x, y, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29) +
+                 __builtin_shufflevector(x, y, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+    }
+    for (int i = 0; i < 4; ++i) {
+      const auto x = (Vec<double>)fours[2 * i], y = (Vec<double>)fours[2 * i + 1];
+      pairs[i] = (Vec<double>)((Vec<float>)__builtin_shufflevector(x, y, 0, 8, 2, 10, 4, 12, 6, 14) +
+                               (Vec<float>)__builtin_shufflevector(x, y, 1, 9, 3, 11, 5, 13, 7, 15));
+    }
+    const auto halves = [](Vec<double> x, Vec<double> y) TAPESTRY_ALWAYS_INLINE {
+      return (Vec<double>)((Vec<float>)__builtin_shufflevector(x, y, 0, 1, 4, 5, 8, 9, 12, 13) +
+                           (Vec<float>)__builtin_shufflevector(x, y, 2, 3, 6, 7, 10, 11, 14, 15));
+    };
+    store<float>(sums, (Vec<float>)halves(halves(pairs[0], pairs[1]), halves(pairs[2], pairs[3])));
+    return;
+  }
+#endif
+  for (int i = 0; i < N; ++i) sums[i] = horizontal_sum<T>(v[i]);
 }
 
 /// R rows of a with one or two rows of b.
@@ -122,11 +147,12 @@ TAPESTRY_INLINE void dot_tile(Int k, const T* a, Int lda, const T* b, Int ldb, b
   Int p = 0;
   for (; p + Int(lanes<T>) <= k; p += lanes<T>) add.template operator()<true>(p, lanes<T>);
   if (p < k) add.template operator()<false>(p, static_cast<std::size_t>(k - p));
+  T total[R * S];
+  horizontal_sums<T, R * S>(&sum[0][0], total);
   for (int r = 0; r < R; ++r)
     for (int s = 0; s < S; ++s) {
-      const T total = horizontal_sum<T>(sum[r][s]);
       T& out = c[r * ldc + s];
-      out = accumulate ? out + total : total;
+      out = accumulate ? out + total[r * S + s] : total[r * S + s];
     }
 }
 

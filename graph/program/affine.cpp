@@ -114,6 +114,7 @@ class AffineBackward final : public Operation<T> {
     parallel_for(in, grain, [&, n = rows, depth = in, width = out](Int begin, Int end) {
       if (!apart && to_x.data != nullptr)
         few_rows_transposed_part(n, depth, width, gz, w, to_x.add, to_x.data, begin, end);
+      if (run_->rule->update_rows(parameter_, {x, gz, n, depth, width}, begin, end)) return;
       const Scratch<T> block(static_cast<std::size_t>(block_rows * width));
       for (Int i = begin; i < end; i += block_rows) {
         const Int last = std::min(i + block_rows, end);

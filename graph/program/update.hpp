@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <tapestry/autodiff/variable.hpp>
+#include <tapestry/graph/program/gradient_product.hpp>
 
 namespace tapestry {
 
@@ -30,6 +31,12 @@ class ParameterUpdate {
   /// elements at once where by_element() is false.
   virtual void update_elements(std::size_t parameter, const T* gradient, std::int64_t first,
                                std::int64_t count) const = 0;
+  /// Updates the rows of a matrix from `begin` to `end` (excluded) from the factors of its gradient, which then is
+  /// never in memory; several threads may call it. @return false, with nothing done, where the elements of the gradient
+  /// are needed
+  virtual bool update_rows(std::size_t, const detail::GradientProduct<T>&, std::int64_t, std::int64_t) const {
+    return false;
+  }
   virtual void end(std::size_t parameter) = 0;
   /// Updates the parameter that was begun from a gradient by rows, and ends it.
   virtual void update_rows(std::size_t parameter, const SparseRows<T>& gradient) = 0;

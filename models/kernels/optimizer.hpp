@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include <tapestry/autodiff/kernels/dispatch.hpp>
+#include <tapestry/graph/program/gradient_product.hpp>
 
 namespace tapestry::detail {
 
@@ -84,6 +86,9 @@ struct DescentKernels {
 template <class T>
 struct AdamKernels {
   Update<T, AdamStep<T>> adam;  ///< mean, variance, then the largest variance where it is kept
+  /// The same for the rows [begin, end) of a matrix, at which the arrays begin, and from the factors of its gradient.
+  void (*adam_rows)(T* parameters, T* const* state, const GradientProduct<T>& gradient, std::int64_t begin,
+                    std::int64_t end, const UpdateTerms<T>& terms, const AdamStep<T>& step);
   /// Mean and variance move on, `direction` becomes the unscaled step, and sums[0] and sums[1] the squared norms of the
   /// parameters and of it.
   void (*lamb_direction)(const T* parameters, const T* gradient, T* const* state, T* direction, std::size_t n,

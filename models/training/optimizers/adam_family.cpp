@@ -43,6 +43,13 @@ void AdamFamily<T>::update(T* parameter, const T* gradient, T* const* state, std
   detail::kernels<detail::AdamKernels<T>>().adam(parameter, gradient, state, n, terms, step_);
 }
 
+template <class T>
+bool AdamFamily<T>::update_from_factors(T* parameter, T* const* state, const detail::GradientProduct<T>& gradient,
+                                        std::int64_t begin, std::int64_t end, const Terms& terms) const {
+  detail::kernels<detail::AdamKernels<T>>().adam_rows(parameter, state, gradient, begin, end, terms, step_);
+  return true;
+}
+
 template class AdamFamily<float>;
 template class AdamFamily<double>;
 

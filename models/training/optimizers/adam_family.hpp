@@ -27,6 +27,8 @@ class AdamFamily : public Optimizer<T> {
   const Means& means() const noexcept { return means_; }
 
   void update(T* parameter, const T* gradient, T* const* state, std::size_t n, const Terms& terms) const override;
+  bool update_from_factors(T* parameter, T* const* state, const detail::GradientProduct<T>& gradient,
+                           std::int64_t begin, std::int64_t end, const Terms& terms) const override;
 
   /// The means' weights are set, the rest is for prepare().
   detail::AdamStep<T> step_{};

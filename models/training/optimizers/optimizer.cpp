@@ -191,6 +191,15 @@ void Optimizer<T>::update_elements(std::size_t parameter, const T* gradient, std
 }
 
 template <class T>
+bool Optimizer<T>::update_rows(std::size_t, const detail::GradientProduct<T>& gradient, std::int64_t begin,
+                               std::int64_t end) const {
+  T* part[most_tensors] = {};
+  const std::int64_t first = begin * gradient.columns;
+  for (std::size_t k = 0; k < setup_.tensors.size(); ++k) part[k] = state_[k] + first;
+  return update_from_factors(values_ + first, part, gradient, begin, end, terms_);
+}
+
+template <class T>
 void Optimizer<T>::end(std::size_t parameter) {
   limit_norms(parameter, {});
 }

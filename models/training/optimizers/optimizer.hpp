@@ -60,6 +60,8 @@ class Optimizer : public ParameterUpdate<T> {
   void begin_step() final { ++steps_; }
   bool begin(std::size_t parameter) final;
   void update_elements(std::size_t parameter, const T* gradient, std::int64_t first, std::int64_t count) const final;
+  bool update_rows(std::size_t parameter, const detail::GradientProduct<T>& gradient, std::int64_t begin,
+                   std::int64_t end) const final;
   void end(std::size_t parameter) final;
   void update_rows(std::size_t parameter, const SparseRows<T>& gradient) final;
 
@@ -84,6 +86,11 @@ class Optimizer : public ParameterUpdate<T> {
   /// Called before the pieces of a parameter, which come in parallel.
   virtual void prepare(const Step& step) = 0;
   virtual void update(T* parameter, const T* gradient, T* const* state, std::size_t n, const Terms& terms) const = 0;
+  /// Rows of a matrix, at which the arrays begin, from the factors of the gradient, where the method can.
+  virtual bool update_from_factors(T*, T* const*, const detail::GradientProduct<T>&, std::int64_t, std::int64_t,
+                                   const Terms&) const {
+    return false;
+  }
   /// A whole parameter: by default, its pieces.
   virtual void update_all(T* parameter, const T* gradient, T* const* state, std::int64_t n, const Terms& terms) const;
   /// Whether single rows can be updated.

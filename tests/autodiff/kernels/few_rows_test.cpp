@@ -48,8 +48,9 @@ double furthest(const std::vector<T>& x, const std::vector<double>& y) {
 TEST_CASE_TEMPLATE("few rows: the three products agree with sums, and touch nothing else", T, float, double) {
   std::mt19937_64 random(1);
   for (const auto& isa : tables<FewRowsKernels<T>>())
-    for (const std::int64_t m : {1, 2, 3, 5, 7, 8, 11, 15, 16})
-      for (const auto& sizes : {std::pair<std::int64_t, std::int64_t>{1, 1}, {10, 33}, {37, 70}, {64, 3}})
+    for (const std::int64_t m : {1, 2, 3, 5, 7, 8, 11, 15, 16, 17})
+      for (const auto& sizes :
+           {std::pair<std::int64_t, std::int64_t>{1, 1}, {10, 33}, {37, 70}, {64, 3}, {49, 21}, {100, 18}, {5, 1030}})
         for (const bool accumulate : {false, true}) {
           const std::int64_t n = sizes.first, k = sizes.second;
           INFO(isa.name, " ", m, " x ", n, " x ", k, accumulate ? " added" : "");

@@ -7,6 +7,8 @@
 
 #include <doctest/doctest.h>
 
+#include <tapestry/autodiff/kernels/few_rows.hpp>
+
 #include "autodiff/kernels/architectures.hpp"
 
 using namespace tapestry::detail;
@@ -105,6 +107,70 @@ TEST_CASE_TEMPLATE("optimizer kernels: NaN gradients stay visible, and nothing b
     CHECK(tiny[1] == T(0));
     CHECK(tiny[2] == T(-0.25));
   }
+}
+
+TEST_CASE_TEMPLATE("optimizer kernels: Adam from the factors of a gradient is Adam from the gradient", T, float,
+                   double) {
+  constexpr std::int64_t rows = 11, begin = 2, end = 9;
+  const UpdateTerms<T> plain{.gradient_limit = std::numeric_limits<T>::infinity()};
+  AdamStep<T> adam{{T(0.9), T(0.99), T(0.1), T(0.01), T(1e-3)}, T(0.1), T(0), T(2)}, nadam = adam, amsgrad = adam,
+                                                                                     fixed = adam;
+  nadam.gradient_rate = T(0.02), amsgrad.keep_largest = true, fixed.adaptive = false;
+  const auto sets = tables<AdamKernels<T>>();
+  const auto products = tables<FewRowsKernels<T>>();
+  for (std::size_t k = 0; k < sets.size(); ++k)
+    for (const std::int64_t few : {1, 2, 8, 16, 17})
+      for (const std::int64_t columns : {1, 16, 33, 70})
+        for (const AdamStep<T>& step : {adam, nadam, amsgrad, fixed})
+          for (const UpdateTerms<T>& terms : {plain, all_terms<T>()}) {
+            INFO(sets[k].name, " ", few, " x ", columns, &terms == &plain ? " plain" : "");
+            const std::size_t size = std::size_t(rows * columns);
+            const std::vector<T> x = random_values<T>(std::size_t(few * rows), 1),
+                                 g = random_values<T>(std::size_t(few * columns), 2);
+            std::vector<T> gradient(size), p = random_values<T>(size, 3), q = p;
+            products[k].table->outer(rows, columns, few, x.data(), rows, g.data(), columns, false, gradient.data(),
+                                     columns);
+            std::vector<T> state(3 * size, T(0.25)), other = state;
+            const auto at = [&](std::vector<T>& of, std::size_t i) { return of.data() + i * size + begin * columns; };
+            for (int t = 0; t < 2; ++t) {
+              T* const a[] = {at(state, 0), at(state, 1), at(state, 2)};
+              T* const b[] = {at(other, 0), at(other, 1), at(other, 2)};
+              sets[k].table->adam(p.data() + begin * columns, gradient.data() + begin * columns, a,
+                                  std::size_t((end - begin) * columns), terms, step);
+              sets[k].table->adam_rows(q.data() + begin * columns, b, {x.data(), g.data(), few, rows, columns}, begin,
+                                       end, terms, step);
+            }
+            CHECK(p == q);
+            CHECK(state == other);
+          }
+}
+
+TEST_CASE_TEMPLATE("optimizer kernels: Adam's step, and where gradients are zero, infinite or no numbers", T, float,
+                   double) {
+  const T inf = std::numeric_limits<T>::infinity();
+  const AdamStep<T> step{{T(0.9), T(0.99), T(0.1), T(0.01), T(1e-3)}, T(0.5), T(0), T(50)};
+  const UpdateTerms<T> plain{.gradient_limit = inf};
+  UpdateTerms<T> general = plain;
+  general.shrink = T(0.5);
+  for (const auto& isa : tables<AdamKernels<T>>())
+    for (const UpdateTerms<T>& terms : {plain, general}) {
+      INFO(isa.name, " ", terms.shrink);
+      // Columns: an ordinary gradient of 0.5 + 0.25, zero, NaN, infinite.
+      const std::vector<T> x{T(1), T(0.5)};
+      const std::vector<T> g{T(0.5), T(0), T(0), inf, T(0.5), T(0), std::numeric_limits<T>::quiet_NaN(), T(1)};
+      std::vector<T> p(4, T(2)), mean(4), variance(4);
+      T* const state[] = {mean.data(), variance.data()};
+      isa.table->adam_rows(p.data(), state, {x.data(), g.data(), 2, 1, 4}, 0, 1, terms, step);
+      const double gradient = 0.75,
+                   expected = 0.1 * gradient * 0.5 / (std::sqrt(0.01 * gradient * gradient * 50) + 1e-3);
+      CHECK(std::fabs(double(p[0]) - (2 * double(terms.shrink) - expected)) < 8 * std::numeric_limits<T>::epsilon());
+      CHECK(p[1] == T(2) * terms.shrink);
+      CHECK(variance[1] == T(0));
+      CHECK(std::isnan(p[2]));
+      CHECK(std::isnan(mean[2]));
+      CHECK(std::isnan(p[3]));
+      CHECK(variance[3] == inf);
+    }
 }
 
 TEST_CASE_TEMPLATE("optimizer kernels: LAMB's norms and directions", T, float, double) {

@@ -121,6 +121,14 @@ TEST_CASE("captured training: all methods do what they do on the tape, with rate
   }
 }
 
+TEST_CASE("captured training: batches up to and beyond the largest of few rows") {
+  for (const std::int64_t rows : {1, 2, 8, 16, 17}) {
+    CAPTURE(rows);
+    compare([](const Groups& p) { return std::make_unique<Adam<double>>(p); }, rows, 2);
+    compare([](const Groups& p) { return std::make_unique<AmsGrad<double>>(p); }, rows, 2);
+  }
+}
+
 TEST_CASE("captured training: decay, L1, limits on elements and norms, and groups") {
   compare([](const Groups& p) { return std::make_unique<AdamW<double>>(p, AdamWOptions{.weight_decay = 0.3}); });
   compare([](const Groups& p) {
