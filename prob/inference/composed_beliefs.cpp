@@ -10,6 +10,7 @@
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/ops/softmax.hpp>
+#include <tapestry/autodiff/ops/special.hpp>
 #include <tapestry/autodiff/tape.hpp>
 
 namespace tapestry::detail {
@@ -37,7 +38,8 @@ template <class T>
 Var<T> damped(const Var<T>& fresh, const Var<T>& old, double damping) {
   const Indices never = impossible(fresh);
   const Var<T> finite = where(never, Var<T>::zeros({1}), fresh);
-  const Var<T> mixed = log(exp(finite) * static_cast<T>(1 - damping) + exp(old) * static_cast<T>(damping));
+  const Var<T> mixed =
+      logaddexp(finite + static_cast<T>(std::log1p(-damping)), old + static_cast<T>(std::log(damping)));
   return where(never, Var<T>::filled({1}, -std::numeric_limits<T>::infinity()), mixed);
 }
 

@@ -13,6 +13,12 @@ namespace {
 
 constexpr std::int64_t factors_per_chunk = 256;
 
+/// The logarithm of probabilities' average, whichever of them is larger by more than a double can hold.
+double mix(double fresh, double old, double damping, double temperature) {
+  if (old > fresh) return mix(old, fresh, 1 - damping, temperature);
+  return fresh + temperature * std::log((1 - damping) + damping * std::exp((old - fresh) / temperature));
+}
+
 }  // namespace
 
 MessageEngine::MessageEngine(std::shared_ptr<const GraphStructure> graph, double temperature,
@@ -209,7 +215,7 @@ double MessageEngine::renew(const Factor& f, const double* old, double damping, 
   for (std::int64_t m = 0; m < n; ++m) {
     if (damping > 0 && fresh[m] != minus_infinity && old[m] != minus_infinity) {
       if (temperature_ > 0)
-        fresh[m] += temperature_ * std::log((1 - damping) + damping * std::exp((old[m] - fresh[m]) / temperature_));
+        fresh[m] = mix(fresh[m], old[m], damping, temperature_);
       else
         fresh[m] = (1 - damping) * fresh[m] + damping * old[m];
     }

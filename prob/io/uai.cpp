@@ -41,6 +41,21 @@ void read_table(TextReader& in, DiscreteModel& model) {
   model.tables.push_back(std::move(table));
 }
 
+/// Whether a line with the number of samples alone is followed by as many of "count variable state ...".
+bool has_line_by_sample(std::string_view text, std::int64_t samples) {
+  std::int64_t lines = 0;
+  TextReader in("read_uai_evidence", "", text);
+  for (auto word = in.word(); !word.empty(); ++lines) {
+    std::int64_t count = 0, words = 1;
+    const std::int64_t line = in.line();
+    const bool number = detail::parse_integer(word, count);
+    for (word = in.word(); !word.empty() && in.line() == line; word = in.word()) ++words;
+    if (!number || count != (lines == 0 ? samples : words / 2) || words % 2 == 0 || (lines == 0 && words > 1))
+      return false;
+  }
+  return lines == 1 + samples;
+}
+
 }  // namespace
 
 DiscreteModel parse_uai(std::string_view text, std::string_view file) {
@@ -85,8 +100,9 @@ std::vector<Evidence> parse_uai_evidence(std::string_view text, const std::vecto
   in = TextReader("read_uai_evidence", file, text);
   const std::int64_t first = in.count("the number of observations");
   if (first == 0) return {Evidence()};
-  // One set of observations fills the file exactly; otherwise the first number counts samples.
-  const bool samples = words != 1 + 2 * first;
+  // One set of observations fills the file exactly; otherwise the first number counts samples, as it does where it and
+  // each of them have a line of their own.
+  const bool samples = words != 1 + 2 * first || has_line_by_sample(text, first);
   std::vector<Evidence> out;
   std::vector<std::int64_t> seen(cardinalities.size(), -1);
   for (std::int64_t sample = 0; sample < (samples ? first : 1); ++sample) {

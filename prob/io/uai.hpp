@@ -17,7 +17,8 @@ DiscreteModel read_uai(const std::string& path);
 DiscreteModel parse_uai(std::string_view text, std::string_view file = "text");
 
 /// Reads evidence, `count variable state ...`, or the same for each of several samples after their number. A file
-/// that starts with 0, or is empty, holds none. There is always at least one element, empty for no evidence.
+/// that starts with 0, or is empty, holds none; where both readings fit, lines decide. There is always at least one
+/// element, empty for no evidence.
 /// @throws IoError naming file and line, also for variables and states that do not exist.
 std::vector<Evidence> read_uai_evidence(const std::string& path, const std::vector<std::int64_t>& cardinalities);
 std::vector<Evidence> parse_uai_evidence(std::string_view text, const std::vector<std::int64_t>& cardinalities,

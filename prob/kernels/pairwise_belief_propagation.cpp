@@ -114,8 +114,11 @@ void step_blocks(const PairwiseGraph& graph, const T* potentials, const std::int
       for (std::size_t o = 0; o < K; ++o) {
         Vec<T> value = (range[table] <= narrow<T> ? vlog(out[o]) : out[o]) - normaliser;
         if (damping != T(0)) {
-          const Vec<T> mixed = vexp(value) * (T(1) - damping) + vexp(load<T>(old + o * lanes<T>)) * damping;
-          value = value == -infinity<T> ? value : vlog(mixed);
+          // Relative to the larger one: both may be too small for a probability.
+          const Vec<T> before = load<T>(old + o * lanes<T>), most = vmax<T>(value, before);
+          const Vec<T> mixed =
+              exp_nonpositive(value - most) * (T(1) - damping) + exp_nonpositive(before - most) * damping;
+          value = value == -infinity<T> ? value : most + vlog(mixed);
         }
         store<T>(to + o * lanes<T>, value);
       }
@@ -207,18 +210,19 @@ void step_backward_blocks(const PairwiseGraph& graph, const T* potentials, const
         }
         for (std::size_t o = 0; o < K; ++o) g[o] -= vexp(load<T>(next + own + o * lanes<T>)) * total;
       } else {
-        Vec<T> share[room<fixed>];
+        Vec<T> share[room<fixed>];  // of the update in the damped message
         for (std::size_t o = 0; o < K; ++o) {
-          const Vec<T> now = vexp(load<T>(next + own + o * lanes<T>));
-          const Vec<T> old = vexp(load<T>(messages + own + o * lanes<T>)) * damping;
-          const Vec<T> by_probability = g[o] * inverse_or_zero<T>(now);
-          store<T>(carry + own + o * lanes<T>, old * by_probability);
-          share[o] = vmax<T>(now - old, Vec<T>{});
-          g[o] = by_probability;
-          total += share[o] * by_probability;
+          const Vec<T> now = load<T>(next + own + o * lanes<T>);
+          const Vec<T> old = vmin<T>(vexp(load<T>(messages + own + o * lanes<T>) - now) * damping, splat<T>(T(1)));
+          const Vec<T> given = now == -infinity<T> ? Vec<T>{} : g[o];
+          const Vec<T> kept = now == -infinity<T> ? Vec<T>{} : old;
+          store<T>(carry + own + o * lanes<T>, kept * given);
+          share[o] = T(1) - kept;
+          g[o] = given * share[o];
+          total += g[o];
         }
         total /= T(1) - damping;
-        for (std::size_t o = 0; o < K; ++o) g[o] = share[o] * (g[o] - total);
+        for (std::size_t o = 0; o < K; ++o) g[o] -= vexp(load<T>(next + own + o * lanes<T>)) * share[o] * total;
       }
       if (range[table] <= narrow<T>) {
         const Vec<T> most = largest<T>(K, from);

@@ -276,6 +276,37 @@ TEST_CASE("potentials far apart leave the range of probabilities, not of logarit
   compare(infer(graph, BeliefPropagation{}), infer(graph, JunctionTree{}), 1e-9);
 }
 
+TEST_CASE("damped messages of states further apart than any two numbers make nothing impossible") {
+  // With a triple, messages go one factor at a time; pairs alone have kernels.
+  for (const bool triple : {false, true})
+    for (const auto schedule : {Schedule::flooding, Schedule::sequential, Schedule::residual}) {
+      CAPTURE(triple);
+      FactorGraph<double> graph;
+      const auto a = graph.add_variables("a", {6}, 3);
+      const Var<double> pairs(normal_numbers({4, 3, 3}, 3, 300), true), unary(normal_numbers({6, 3}, 4, 300), true);
+      graph.add_factors("pairs", tree_edges(graph.ids(a), {-1, 0, 0, 1, 1, -1}), pairs);
+      graph.add_unary("unary", a, unary);
+      if (triple)
+        graph.add_factors("triple", indices({1, 3}, {2, 3, 5}), Var<double>(normal_numbers({3, 3, 3}, 5, 300)));
+      // Long enough that what the first messages were has left a double's range.
+      const auto expected = infer(graph, JunctionTree{});
+      for (const auto mode : {GradientMode::likelihood, GradientMode::unrolled}) {
+        const auto result = infer(
+            graph, BeliefPropagation{
+                       .iterations = 2500, .tolerance = 0, .damping = .3, .schedule = schedule, .gradient = mode});
+        CHECK(result.possible);
+        compare(result, expected, 1e-9);
+        for (const bool create_graph : {false, true}) {
+          if (create_graph && (mode == GradientMode::likelihood || schedule != Schedule::flooding)) continue;
+          const auto gradient =
+              grad(sum(result.log_partition), {pairs}, {.create_graph = create_graph, .retain_graph = true});
+          for (std::int64_t i = 0; i < pairs.size(); ++i)
+            CHECK(std::abs(gradient[0].data()[i] - expected.factors[0].data()[i]) < 1e-9);
+        }
+      }
+    }
+}
+
 TEST_CASE("a damped message is not done when it was renewed once: residual updates of one factor") {
   FactorGraph<double> graph;
   const auto a = graph.add_variables("a", {2}, 3);

@@ -105,6 +105,13 @@ TEST_CASE("evidence is read in both forms") {
   CHECK(parse_uai_evidence("1\n2 0 1 1 2\n", cardinalities) == std::vector<Evidence>{two});
   CHECK(parse_uai_evidence("2\n2 0 1 1 2\n1 2 0", cardinalities) == std::vector<Evidence>{two, {{2, 0}}});
   CHECK(parse_uai_evidence("2\n1 0 0\n1 0 1", cardinalities) == std::vector<Evidence>{{{0, 0}}, {{0, 1}}});
+  // Five words either way: the lines decide.
+  const std::vector<Evidence> none_and_one = {{}, {{1, 2}}};
+  CHECK(parse_uai_evidence("c\n 2\n\n0\r\nc\n1 1 2", cardinalities) == none_and_one);
+  CHECK(parse_uai_evidence("2\n1 0 1\n0\n", cardinalities) == std::vector<Evidence>{{{0, 1}}, {}});
+  CHECK(parse_uai_evidence("2 0\n1 1 2", cardinalities) == std::vector<Evidence>{two});
+  CHECK(parse_uai_evidence("2\n0\n1\n1 2", cardinalities) == std::vector<Evidence>{two});
+  CHECK(parse_uai_evidence("2\n0 1\n1 2", cardinalities) == std::vector<Evidence>{two});
   CHECK(parse_uai_evidence("0\n2 0\n", cardinalities) == std::vector<Evidence>{{}});
   CHECK(parse_uai_evidence("1 0", cardinalities) == std::vector<Evidence>{{}});
   CHECK(parse_uai_evidence(format_uai_evidence(two), cardinalities) == std::vector<Evidence>{two});
