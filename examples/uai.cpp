@@ -52,6 +52,11 @@ Answer solve_exactly(const DiscreteModel& model, const Evidence& evidence, const
   CliqueTreeOptions options;
   options.memory_limit = settings.memory;
   options.order.seed = settings.seed;
+  options.marginals = settings.task == "MAR";
+  options.factor_marginals = false;
+  options.maximum = settings.task == "MAP";
+  options.log_partition = !options.maximum;
+  options.any_range = false;
   std::vector<std::int64_t> observed, states;
   for (const auto& [variable, state] : evidence) {
     observed.push_back(variable);
@@ -61,7 +66,10 @@ Answer solve_exactly(const DiscreteModel& model, const Evidence& evidence, const
   for (const auto& table : model.tables) tables.push_back(table.data());
   const CliqueTree tree(model.cardinalities, model.scopes, observed, options);
   std::cerr << "junction tree: width " << tree.width() << ", " << tree.cliques() << " cliques, " << tree.bytes()
-            << " bytes\n";
+            << " bytes";
+  if (settings.task != "MAP")
+    std::cerr << ", " << tree.logarithm_bytes() << " where potentials leave the range of a double";
+  std::cerr << '\n';
   Answer answer;
   if (settings.task == "MAP") {
     const auto best = tree.maximum(tables, TableScale::linear, states);

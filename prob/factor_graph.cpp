@@ -25,6 +25,7 @@ Shape concatenate(const Shape& a, std::initializer_list<std::int64_t> b) {
 template <class T>
 detail::GraphStructure& FactorGraph<T>::change() {
   if (structure_.use_count() > 1) structure_ = std::make_shared<detail::GraphStructure>(*structure_);
+  structure_->plans.clear();
   return const_cast<detail::GraphStructure&>(*structure_);
 }
 

@@ -7,6 +7,7 @@
 
 #include <tapestry/autodiff/tensor.hpp>
 #include <tapestry/prob/discrete_model.hpp>
+#include <tapestry/prob/kept_plans.hpp>
 
 namespace tapestry {
 
@@ -66,6 +67,8 @@ struct GraphStructure {
   std::vector<VariableGroup> variables;
   std::vector<FactorStructure> factors;
   Evidence evidence;
+  /// For repeated inference, whatever the potentials.
+  mutable KeptPlans plans;
 
   std::int64_t size() const { return variables.empty() ? 0 : variables.back().first + variables.back().size(); }
   std::int64_t states() const {

@@ -18,7 +18,12 @@ ExactMaximum CliqueTree::maximum(const std::vector<const double*>& tables, Table
   // From the roots on, the best states of what is free in a clique, its separator being decided.
   std::vector<std::int64_t> state(variable_at_.size(), -1);
   std::vector<std::size_t> sizes, strides;
-  std::vector<double> table, slices;
+  detail::Buffer table, slices;
+  const auto reserve = [](detail::Buffer& buffer, std::size_t n) {
+    if (buffer.size() >= n) return;
+    buffer = detail::Buffer();  // before the larger one
+    buffer = detail::Buffer(n);
+  };
   std::vector<detail::TableScope> scopes;
   for (std::size_t c = cliques_.size(); c-- > 0;) {
     detail::TableScope free;
@@ -32,7 +37,7 @@ ExactMaximum CliqueTree::maximum(const std::vector<const double*>& tables, Table
     const auto decided = [&](std::int32_t v) { return state[static_cast<std::size_t>(v)] >= 0; };
     for (const auto& part : parts)
       if (std::any_of(part.scope->begin(), part.scope->end(), decided)) entries += part.size / 2;
-    slices.resize(entries);
+    reserve(slices, entries);
     scopes.assign(parts.size(), {});
     double* to = slices.data();
     for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -61,9 +66,9 @@ ExactMaximum CliqueTree::maximum(const std::vector<const double*>& tables, Table
         for (std::size_t k = 0; k < count; ++k) *to++ = data[offset + k * step];
       });
     }
-    table.resize(size);
+    reserve(table, size);
     work.product.run(detail::TableDomain::maximum, free, position_states_, parts, {{&free, table.data(), size}});
-    auto best = static_cast<std::size_t>(std::max_element(table.begin(), table.end()) - table.begin());
+    auto best = static_cast<std::size_t>(std::max_element(table.data(), table.data() + size) - table.data());
     for (std::size_t i = free.size(); i-- > 0;) {
       const auto p = static_cast<std::size_t>(free[i]);
       state[p] = static_cast<std::int64_t>(best % position_states_[p]);

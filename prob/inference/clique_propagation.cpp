@@ -242,6 +242,11 @@ ExactSums CliqueTree::sums(const std::vector<const double*>& tables, TableScale 
                            const std::vector<std::int64_t>& states, bool variables, bool factors) const {
   check(tables, states);
   for (const auto domain : {Workspace::Domain::linear, Workspace::Domain::logarithm}) {
+    if (domain == Workspace::Domain::logarithm && logarithm_bytes_ > memory_limit_)
+      fail<NumericalError>("junction_tree",
+                           "potentials leave the range of a double, and with logarithms the model needs "
+                           "width ",
+                           width_, " and ", logarithm_bytes_, " bytes, beyond the limit of ", memory_limit_, " bytes");
     Workspace work(*this, domain);
     if (!load_factors(work, tables, scale, states)) continue;
     if (work.possible && !collect(work)) continue;

@@ -11,7 +11,10 @@ using detail::TableScope;
 
 CliqueTree::CliqueTree(std::vector<std::int64_t> cardinalities, std::vector<std::vector<std::int64_t>> scopes,
                        const std::vector<std::int64_t>& observed, const CliqueTreeOptions& options)
-    : cardinalities_(std::move(cardinalities)), observed_(observed), observation_(cardinalities_.size(), -1) {
+    : cardinalities_(std::move(cardinalities)),
+      observed_(observed),
+      observation_(cardinalities_.size(), -1),
+      memory_limit_(options.memory_limit) {
   constexpr auto name = "junction_tree";
   const auto variables = static_cast<std::int64_t>(cardinalities_.size());
   for (std::int64_t v = 0; v < variables; ++v) {
@@ -42,8 +45,6 @@ CliqueTree::CliqueTree(std::vector<std::int64_t> cardinalities, std::vector<std:
     }
   }
   const EliminationOrder order = elimination_order(free_cardinalities, free_scopes, options.order);
-  double marginal_entries = 0;
-  for (const std::int64_t k : cardinalities_) marginal_entries += static_cast<double>(k);
   width_ = order.width;
   const auto refuse = [&](bool at_least) {
     fail<NumericalError>(name, "the model needs ", at_least ? "at least " : "", "width ", width_, " and ", bytes_,
@@ -71,35 +72,7 @@ CliqueTree::CliqueTree(std::vector<std::int64_t> cardinalities, std::vector<std:
   }
   build(positions);
 
-  double separator_entries = 0, largest = 1, blocks = 0, factor_entries = 0, largest_separator = 1, largest_factor = 1;
-  for (const auto& clique : cliques_) {
-    double size = 1, separator_size = 1;
-    std::vector<std::size_t> sizes;
-    for (const std::int32_t v : clique.scope) {
-      sizes.push_back(position_states_[static_cast<std::size_t>(v)]);
-      size *= static_cast<double>(sizes.back());
-    }
-    blocks = std::max(blocks, detail::TableProduct::scratch(sizes));
-    for (const std::int32_t v : clique.separator)
-      separator_size *= static_cast<double>(position_states_[static_cast<std::size_t>(v)]);
-    entries_ += size;
-    separator_entries += separator_size;
-    largest = std::max(largest, size);
-    largest_separator = std::max(largest_separator, separator_size);
-  }
-  for (std::size_t f = 0; f < scopes.size(); ++f) {
-    double size = 1, free_size = 1;
-    for (const std::int64_t v : scopes[f]) size *= static_cast<double>(cardinalities_[static_cast<std::size_t>(v)]);
-    for (const std::int64_t v : free_scopes[f])
-      free_size *= static_cast<double>(free_cardinalities[static_cast<std::size_t>(v)]);
-    factor_entries += size;
-    largest_factor = std::max(largest_factor, free_size);
-  }
-  // Messages up and marginals down, factors and their marginals; where logarithms are needed, a clique's table, and for
-  // its sums their maxima and two tables of differences.
-  const double joint = largest / 8 + 1;
-  const double scratch = 3 * largest + joint + std::max({largest_separator, largest_factor, joint});
-  bytes_ = 8 * (2 * separator_entries + largest_separator + 3 * factor_entries + marginal_entries + scratch + blocks);
+  plan_memory(scopes, position, options);
   if (bytes_ > options.memory_limit) refuse(false);
 
   for (auto& clique : cliques_) {
@@ -140,6 +113,68 @@ CliqueTree::CliqueTree(std::vector<std::int64_t> cardinalities, std::vector<std:
     factors_.push_back(std::move(factor));
   }
   place_factors();
+}
+
+/// In floating point: nothing of this size is known to be possible yet.
+void CliqueTree::plan_memory(const std::vector<std::vector<std::int64_t>>& scopes,
+                             const std::vector<std::int32_t>& position, const CliqueTreeOptions& options) {
+  const auto states = [&](std::int32_t p) {
+    return static_cast<double>(position_states_[static_cast<std::size_t>(p)]);
+  };
+  double separators = 0, largest = 1, blocks = 0, largest_separator = 1, best = 1, slices = 0;
+  std::vector<double> separator_size(cliques_.size(), 1), parts(cliques_.size(), 0);
+  for (std::size_t c = 0; c < cliques_.size(); ++c) {
+    const auto& clique = cliques_[c];
+    double size = 1;
+    std::vector<std::size_t> sizes;
+    for (const std::int32_t p : clique.scope) {
+      sizes.push_back(position_states_[static_cast<std::size_t>(p)]);
+      size *= states(p);
+    }
+    for (const std::int32_t p : clique.separator) separator_size[c] *= states(p);
+    blocks = std::max(blocks, detail::TableProduct::scratch(sizes));
+    entries_ += size;
+    separators += separator_size[c];
+    largest = std::max(largest, size);
+    largest_separator = std::max(largest_separator, separator_size[c]);
+    best = std::max(best, size / separator_size[c]);
+    if (clique.parent >= 0) parts[static_cast<std::size_t>(clique.parent)] += separator_size[c];
+  }
+  double factors = 0, whole_factors = 0, largest_factor = 1, marginals = 0;
+  for (const auto& scope : scopes) {
+    double whole = 1, size = 1;
+    std::int32_t first = -1;
+    for (const std::int64_t v : scope) {
+      const auto k = static_cast<double>(cardinalities_[static_cast<std::size_t>(v)]);
+      whole *= k;
+      const std::int32_t p = position[static_cast<std::size_t>(v)];
+      if (p < 0) continue;
+      size *= k;
+      first = first < 0 ? p : std::min(first, p);
+    }
+    factors += size;
+    whole_factors += whole;
+    largest_factor = std::max(largest_factor, size);
+    if (first >= 0) parts[static_cast<std::size_t>(home_[static_cast<std::size_t>(first)])] += size;
+  }
+  for (const std::int64_t k : cardinalities_) marginals += static_cast<double>(k);
+  // Of what a clique's product is made of, what its separator's states leave is at most half.
+  for (std::size_t c = 0; c < cliques_.size(); ++c)
+    if (!cliques_[c].separator.empty()) slices = std::max(slices, parts[c] / 2);
+
+  // Messages and factors; on the way back marginals of separators and one's ratio of both.
+  const double common = separators + factors + blocks;
+  const bool back = options.marginals || options.factor_marginals;
+  const double sums = common + (back ? separators + largest_separator + marginals : 0) +
+                      (options.factor_marginals ? factors + whole_factors : 0);
+  const double maximum = common + best + slices;
+  // A clique's table, two of the differences from maxima, these, and a sum on the way to several.
+  const double joint = back ? largest / 8 + 1 : 0;
+  const double logarithms =
+      3 * largest + joint + std::max({largest_separator, options.factor_marginals ? largest_factor : 1, joint});
+  bytes_ = 8 * std::max(options.log_partition || back ? sums + (options.any_range ? logarithms : 0) : 0,
+                        options.maximum ? maximum : 0);
+  logarithm_bytes_ = std::max(bytes_, 8 * (sums + logarithms));
 }
 
 std::size_t CliqueTree::size_of_scope(const TableScope& scope) const {

@@ -12,6 +12,11 @@ struct CliqueTreeOptions {
   EliminationOptions order = {};
   /// What the tables may need, in bytes; beyond it the constructor throws before they are allocated.
   double memory_limit = 4294967296.0;
+  /// What will be asked for: memory is planned for these.
+  bool log_partition = true, marginals = true, factor_marginals = true, maximum = true;
+  /// Whether memory is planned for potentials that leave the range of a double. If not, sums() itself throws where they
+  /// do and logarithms need more than the limit.
+  bool any_range = true;
 };
 
 /// Whether tables hold numbers or their logarithms.
@@ -49,8 +54,10 @@ class CliqueTree {
 
   /// Variables of the largest clique, less one.
   std::int64_t width() const { return width_; }
-  /// What inference allocates.
+  /// What inference allocates at most, of what was planned for.
   double bytes() const { return bytes_; }
+  /// The same where potentials leave the range of a double, whether planned for or not.
+  double logarithm_bytes() const { return logarithm_bytes_; }
   /// Entries of all cliques.
   double entries() const { return entries_; }
   std::int64_t cliques() const { return static_cast<std::int64_t>(cliques_.size()); }
@@ -59,6 +66,7 @@ class CliqueTree {
 
   /// Log-partition, and if asked the marginals. tables[f] points at the table of factor f, the last variable of its
   /// scope fastest; states are those of the observed variables, in the order given to the constructor.
+  /// @throws NumericalError for NaN and +inf, and where logarithms need more memory than the limit
   ExactSums sums(const std::vector<const double*>& tables, TableScale scale, const std::vector<std::int64_t>& states,
                  bool variable_marginals, bool factor_marginals) const;
   /// The most probable assignment given the observed states (max-product).
@@ -87,6 +95,8 @@ class CliqueTree {
 
   void build(const EliminationOrder& order);
   void place_factors();
+  void plan_memory(const std::vector<std::vector<std::int64_t>>& scopes, const std::vector<std::int32_t>& position,
+                   const CliqueTreeOptions& options);
   std::size_t size_of_scope(const detail::TableScope& scope) const;
   bool load_factors(Workspace& work, const std::vector<const double*>& tables, TableScale scale,
                     const std::vector<std::int64_t>& states) const;
@@ -110,7 +120,7 @@ class CliqueTree {
   std::vector<std::int32_t> home_;  // position to the clique that eliminates it
   std::size_t separator_entries_ = 0, factor_entries_ = 0, whole_entries_ = 0, largest_ = 1;
   std::int64_t width_ = 0;
-  double entries_ = 0, bytes_ = 0;
+  double entries_ = 0, bytes_ = 0, logarithm_bytes_ = 0, memory_limit_ = 0;
 };
 
 }  // namespace tapestry

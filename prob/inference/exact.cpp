@@ -17,7 +17,10 @@ struct Prepared {
   std::vector<std::int64_t> states;
 };
 
-Prepared prepare(const DiscreteModel& model, const Evidence& evidence, const CliqueTreeOptions& options) {
+/// What is asked for beyond the log-partition.
+enum class Wanted { nothing, marginals, maximum };
+
+Prepared prepare(const DiscreteModel& model, const Evidence& evidence, CliqueTreeOptions options, Wanted wanted) {
   validate(model, RowSums::at_most_one);
   validate(evidence, model.cardinalities);
   std::vector<std::int64_t> observed, states;
@@ -27,6 +30,9 @@ Prepared prepare(const DiscreteModel& model, const Evidence& evidence, const Cli
   }
   std::vector<const double*> tables;
   for (const auto& table : model.tables) tables.push_back(table.data());
+  options.marginals = options.factor_marginals = wanted == Wanted::marginals;
+  options.maximum = wanted == Wanted::maximum;
+  options.log_partition = !options.maximum;
   return {CliqueTree(model.cardinalities, model.scopes, observed, options), std::move(tables), std::move(states)};
 }
 
@@ -72,7 +78,7 @@ void for_each_assignment(const DiscreteModel& model, const Evidence& evidence, d
 }  // namespace
 
 ExactMarginals exact_marginals(const DiscreteModel& model, const Evidence& evidence, const CliqueTreeOptions& options) {
-  const auto [tree, tables, states] = prepare(model, evidence, options);
+  const auto [tree, tables, states] = prepare(model, evidence, options, Wanted::marginals);
   const ExactSums sums = tree.sums(tables, TableScale::linear, states, true, true);
   ExactMarginals result;
   result.log_partition = sums.log_partition;
@@ -88,12 +94,12 @@ ExactMarginals exact_marginals(const DiscreteModel& model, const Evidence& evide
 }
 
 double exact_log_partition(const DiscreteModel& model, const Evidence& evidence, const CliqueTreeOptions& options) {
-  const auto [tree, tables, states] = prepare(model, evidence, options);
+  const auto [tree, tables, states] = prepare(model, evidence, options, Wanted::nothing);
   return tree.sums(tables, TableScale::linear, states, false, false).log_partition;
 }
 
 ExactMaximum exact_maximum(const DiscreteModel& model, const Evidence& evidence, const CliqueTreeOptions& options) {
-  const auto [tree, tables, states] = prepare(model, evidence, options);
+  const auto [tree, tables, states] = prepare(model, evidence, options, Wanted::maximum);
   return tree.maximum(tables, TableScale::linear, states);
 }
 

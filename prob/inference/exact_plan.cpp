@@ -1,12 +1,25 @@
 #include <tapestry/prob/inference/exact_plan.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/autodiff/ops/shaping.hpp>
 
 namespace tapestry::detail {
+
+std::shared_ptr<const CliqueTree> ExactPlan::tree_of(const GraphStructure& structure, const DenseTables& tables,
+                                                     const CliqueTreeOptions& options) {
+  KeptPlans::Key key = {static_cast<std::int64_t>(options.order.heuristic), options.order.restarts,
+                        static_cast<std::int64_t>(options.order.seed),
+                        std::bit_cast<std::int64_t>(options.memory_limit)};
+  if (auto tree = structure.plans.find(key)) return std::static_pointer_cast<const CliqueTree>(tree);
+  auto made = std::make_shared<const CliqueTree>(tables.cardinalities(), scopes_with_variables(tables),
+                                                 observed(structure.evidence, false), options);
+  structure.plans.keep(std::move(key), made);
+  return made;
+}
 
 template <class T>
 MarginalChange differentiate(const ExactPlan& plan, const std::vector<PotentialLayout>& layouts, DenseTables& tables,
@@ -52,7 +65,7 @@ MarginalChange differentiate(const ExactPlan& plan, const std::vector<PotentialL
       tables.add(direction, sign * place * step);
       for (std::size_t i = 0; i < states; ++i) moved[i] = sign * place * step * unary[i];
       const ExactSums sums =
-          plan.tree.sums(plan.pointers(tables, moved.data()), TableScale::logarithm, plan.states, variables, true);
+          plan.tree->sums(plan.pointers(tables, moved.data()), TableScale::logarithm, plan.states, variables, true);
       if (!sums.possible) break;
       for (std::size_t i = 0; i < out.factors.size(); ++i) out.factors[i] += sign * weight / step * sums.factors[i];
       for (std::size_t i = 0; variables && i < states; ++i)

@@ -16,10 +16,12 @@ struct ExactPlan {
         order(search),
         memory_limit(limit),
         tables(*structure),
-        tree(tables.cardinalities(), scopes_with_variables(tables), observed(structure->evidence, false),
-             {order, memory_limit}),
+        tree(tree_of(*structure, tables, {order, memory_limit})),
         states(observed(structure->evidence, true)) {}
 
+  /// The structure's own, where the same was asked for before.
+  static std::shared_ptr<const CliqueTree> tree_of(const GraphStructure& structure, const DenseTables& tables,
+                                                   const CliqueTreeOptions& options);
   // A factor of its own for each variable, behind all others: what directions of variables' marginals are added to.
   static std::vector<std::vector<std::int64_t>> scopes_with_variables(const DenseTables& tables) {
     auto scopes = tables.scopes();
@@ -44,7 +46,7 @@ struct ExactPlan {
   EliminationOptions order;
   double memory_limit;
   DenseTables tables;
-  CliqueTree tree;
+  std::shared_ptr<const CliqueTree> tree;
   std::vector<std::int64_t> states;
 };
 

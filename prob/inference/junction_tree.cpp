@@ -157,8 +157,8 @@ class ExactInference final : public Operation<T>, public SavedOperation {
     const std::vector<double> unary(static_cast<std::size_t>(graph.states()), 0.0);
     for (std::int64_t b = 0; b < batches(); ++b) {
       tables.load(inputs, layouts, b);
-      const ExactSums sums = plan_->tree.sums(plan_->pointers(tables, unary.data()), TableScale::logarithm,
-                                              plan_->states, true, factor_marginals_);
+      const ExactSums sums = plan_->tree->sums(plan_->pointers(tables, unary.data()), TableScale::logarithm,
+                                               plan_->states, true, factor_marginals_);
       c.output(0)[b] = static_cast<T>(sums.log_partition);
       std::size_t at = 0;
       for (std::size_t v = 0; v < graph.variables.size(); ++v) {
@@ -341,7 +341,7 @@ InferenceResult<T> infer(const FactorGraph<T>& graph, const JunctionTree& option
     for (std::int64_t b = 0; b < std::max<std::int64_t>(batch, 1); ++b) {
       tables.load(inputs, layouts, b);
       const auto maximum =
-          plan->tree.maximum(plan->pointers(tables, unary.data()), TableScale::logarithm, plan->states);
+          plan->tree->maximum(plan->pointers(tables, unary.data()), TableScale::logarithm, plan->states);
       std::copy(maximum.assignment.begin(), maximum.assignment.end(), best.data() + b * n);
     }
     result.assignment_score = graph.score(best);

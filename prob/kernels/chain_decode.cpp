@@ -12,7 +12,7 @@ void chain_best(const ChainInput<T>& in, std::size_t first, std::size_t last, st
     const std::size_t length = length_of(in, b);
     std::int64_t* out = path + b * in.steps;
     for (std::size_t t = 0; t < in.steps; ++t) out[t] = -1;
-    double total = 0;
+    double total = 0, recent = 0;
     for (std::size_t t = 0; t < length; ++t) {
       T* delta = scratch + t * width;
       unary_row(in, b, t, t + 1 == length, delta);
@@ -31,10 +31,15 @@ void chain_best(const ChainInput<T>& in, std::size_t first, std::size_t last, st
         most = vmax<T>(x, most);
       }
       const T shift = max_lanes<T>(most)[0];
-      total += double(shift);
+      recent += double(shift);
       if (shift == -infinity<T>) break;
+      if (ends_sum(t)) {
+        total += recent;
+        recent = 0;
+      }
       for (std::size_t j = 0; j < width; j += lanes<T>) store<T>(delta + j, load<T>(delta + j) - shift);
     }
+    total += recent;
     score[b] = T(total);
     if (length == 0 || total == -double(infinity<T>)) continue;
     const T* delta = scratch + (length - 1) * width;

@@ -69,12 +69,12 @@ void forward_block(const ChainInput<T>& in, const T* prepared, std::size_t first
   std::size_t length[rows], longest = 0;
   Certificate certificates[rows];
   bool certify = false;
-  double shift[rows], product[rows];
+  double total[rows], shift[rows], product[rows];  // of all steps but the last few, and of these
   Vec<T> smallest[rows];
   for (std::size_t r = 0; r < rows; ++r) {
     const std::size_t b = first + r;
     length[r] = b < in.batch ? length_of(in, b) : 0;
-    shift[r] = 0;
+    total[r] = shift[r] = 0;
     product[r] = 1;
     smallest[r] = splat<T>(infinity<T>);
     if (length[r] > 0) {
@@ -134,7 +134,11 @@ void forward_block(const ChainInput<T>& in, const T* prepared, std::size_t first
         shift[r] += __builtin_log(product[r]);
         product[r] = 1;
       }
-      if (t + 1 == length[r]) log_partition[first + r] = T(shift[r] + __builtin_log(product[r]));
+      if (ends_sum(t)) {
+        total[r] += shift[r];
+        shift[r] = 0;
+      }
+      if (t + 1 == length[r]) log_partition[first + r] = T(total[r] + (shift[r] + __builtin_log(product[r])));
     }
     if (certify)
       for (std::size_t r = 0; r < rows; ++r)

@@ -33,7 +33,7 @@ T log_sum_exp(const T* x, const T* y, std::size_t n) {
 template <class T>
 void chain_log_forward(const ChainInput<T>& in, std::size_t b, ChainBlock<T> block, std::size_t row, T* log_partition) {
   const std::size_t K = in.states, length = length_of(in, b);
-  double total = 0;
+  double total = 0, recent = 0;
   for (std::size_t t = 0; t < length; ++t) {
     T* alpha = block.alpha_at(t, row);
     T* unary = block.unary_at(t, row);
@@ -58,12 +58,16 @@ void chain_log_forward(const ChainInput<T>& in, std::size_t b, ChainBlock<T> blo
     const Vec<T> shift = finite_or_zero<T>(max_lanes<T>(most));
     for (std::size_t j = 0; j < K; j += lanes<T>) store<T>(alpha + j, load<T>(alpha + j) - shift);
     block.inverse_at(t, row) = shift[0];
-    total += double(shift[0]);
+    recent += double(shift[0]);
+    if (ends_sum(t)) {
+      total += recent;
+      recent = 0;
+    }
   }
   const T* alpha = block.alpha_at(length - 1, row);
   Vec<T> sum{};
   for (std::size_t k = 0; k < K; k += lanes<T>) sum += exp_nonpositive(load<T>(alpha + k));
-  *log_partition = T(total + double(log_of(sum_lanes<T>(sum)[0])));
+  *log_partition = T(total + (recent + double(log_of(sum_lanes<T>(sum)[0]))));
 }
 
 template <class T>

@@ -6,6 +6,12 @@
 // What the files of the chain kernels share: where things are in the buffers, and the functions in the log domain.
 namespace tapestry::detail::TAPESTRY_ARCH {
 
+/// Whether a sum over steps is added to that of all steps before: one number after the other rounds a long chain's the
+/// same way at every step.
+TAPESTRY_INLINE bool ends_sum(std::size_t t) {
+  return t % 256 == 255;
+}
+
 /// How a sequence was computed.
 enum class ChainMode { none, scaled, logarithmic };
 

@@ -1,11 +1,12 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
-#include <limits>
 #include <string>
 
 #include <tapestry/autodiff/ops/arithmetic.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
+#include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/ops/slicing.hpp>
 #include <tapestry/prob/chain.hpp>
 #include <tapestry/prob/losses/structured_loss.hpp>
@@ -13,6 +14,7 @@
 #include "prob/small_graphs.hpp"
 
 using namespace tapestry;
+using testing_models::garbage;
 using testing_models::index_tensor;
 using testing_models::normal_numbers;
 using testing_models::normal_variables;
@@ -31,10 +33,16 @@ ChainPotentials<double> alone(const std::vector<Var<double>>& x, std::int64_t b)
   return {slice(slice(x[0], 0, {b, b + 1}), 1, {0, n}), transitions, std::nullopt, x[2], x[3]};
 }
 
+Indices lengths_of(const ChainPotentials<double>& c) {
+  IndexTensor out = empty_tensor<std::int64_t>({c.unary.extent(0)});
+  std::fill(out.begin(), out.end(), c.unary.extent(1));
+  return Indices(std::move(out));
+}
+
 using Quantity = std::function<Var<double>(const ChainPotentials<double>&, std::int64_t first, std::int64_t count)>;
 
 /// Each quantity as one number for each sequence, weighted so that all its elements matter.
-std::vector<std::pair<std::string, Quantity>> quantities(const Shape& transitions) {
+std::vector<std::pair<std::string, Quantity>> quantities() {
   std::vector<std::int64_t> states;
   for (std::int64_t i = 0; i < B * N; ++i) states.push_back(i * 5 % K);
   const auto labels = [states](std::int64_t first, std::int64_t count, std::int64_t steps) {
@@ -62,34 +70,41 @@ std::vector<std::pair<std::string, Quantity>> quantities(const Shape& transition
       for (std::int64_t i = 0; i < n * K; ++i) w.data()[b * n * K + i] = weights.data()[(first + b) * N * K + i];
     return sum(Var<double>(std::move(w)) * chain_marginals(c).unary);
   });
-  if (transitions.rank() < 4)
-    out.emplace_back("transition marginals", [pair_weights](const auto& c, auto, auto) {
-      const auto m = chain_marginals(c).transitions;
-      Tensor<double> w = empty_tensor<double>(m.shape());
-      for (std::int64_t i = 0; i < m.size(); ++i) w.data()[i] = pair_weights.data()[i];
-      return sum(Var<double>(std::move(w)) * m);
-    });
+  out.emplace_back("transition marginals", [pair_weights](const auto& c, auto, auto) {
+    const auto m = chain_marginals(c).transitions;
+    Tensor<double> w = empty_tensor<double>(m.shape());
+    for (std::int64_t i = 0; i < m.size(); ++i) w.data()[i] = pair_weights.data()[i % ((N - 1) * K * K)];
+    return sum(Var<double>(std::move(w)) * m);
+  });
+  // From chains whose potentials do not depend on the place: -H(p) - E_p[score of q] + log-partition of q.
+  out.emplace_back("divergence", [](const auto& c, auto, auto) {
+    const Tensor<double> other = normal_numbers({K}, 13), step = normal_numbers({K, K}, 14);
+    const auto m = chain_marginals(c);
+    const Var<double> q(other), r(step), zero = Var<double>::zeros({K});
+    const auto z = chain_log_partition<double>(
+        {broadcast_to(q, c.unary.shape()), r, c.lengths.value_or(lengths_of(c)), zero, zero});
+    return sum(z) - sum(chain_entropy(c)) - sum(m.unary * q) - sum(m.transitions * r);
+  });
   return out;
 }
 
 /// What is behind the lengths is never read.
 void spoil(Var<double>& unary) {
   for (std::int64_t b = 0; b < B; ++b)
-    for (std::int64_t i = lengths[b] * K; i < N * K; ++i)
-      unary.mutable_data()[b * N * K + i] = std::numeric_limits<double>::quiet_NaN();
+    for (std::int64_t i = lengths[b] * K; i < N * K; ++i) unary.mutable_data()[b * N * K + i] = garbage(i);
 }
 void spoil_transitions(Var<double>& x) {
   if (x.rank() != 4) return;
   for (std::int64_t b = 0; b < B; ++b)
     for (std::int64_t i = (std::max<std::int64_t>(lengths[b], 1) - 1) * K * K; i < (N - 1) * K * K; ++i)
-      x.mutable_data()[b * (N - 1) * K * K + i] = std::numeric_limits<double>::quiet_NaN();
+      x.mutable_data()[b * (N - 1) * K * K + i] = garbage(i);
 }
 
 }  // namespace
 
 TEST_CASE("chains: every quantity and its gradient of a padded batch is that of each sequence alone") {
   for (const Shape& transitions : {Shape{K, K}, Shape{N - 1, K, K}, Shape{B, N - 1, K, K}})
-    for (const auto& [name, quantity] : quantities(transitions)) {
+    for (const auto& [name, quantity] : quantities()) {
       const std::string title = name;
       CAPTURE(title);
       CAPTURE(transitions.rank());
@@ -110,6 +125,45 @@ TEST_CASE("chains: every quantity and its gradient of a padded batch is that of 
         for (std::int64_t e = 0; e < padded[i].size(); ++e)
           CHECK(std::abs(padded[i].gradient().data()[e] - single[i].gradient().data()[e]) < 1e-11);
     }
+}
+
+TEST_CASE("chains: a batch in another order gives the same in that order, gradients too") {
+  const std::vector<std::int64_t> order = {3, 0, 4, 2, 1};
+  const Indices moved_lengths{lengths[3], lengths[0], lengths[4], lengths[2], lengths[1]};
+  for (const Shape& transitions : {Shape{K, K}, Shape{B, N - 1, K, K}}) {
+    auto x = normal_variables({{B, N, K}, transitions, {K}, {K}});
+    spoil(x[0]);
+    spoil_transitions(x[1]);
+    const auto reordered = [&](const Var<double>& from, bool by_sequence) {
+      Tensor<double> out = empty_tensor<double>(from.shape());
+      const std::int64_t each = from.size() / (by_sequence ? B : 1);
+      for (std::int64_t b = 0; b < (by_sequence ? B : 1); ++b)
+        std::copy_n(from.data() + (by_sequence ? order[static_cast<std::size_t>(b)] : 0) * each, each,
+                    out.data() + b * each);
+      return Var<double>(std::move(out), true);
+    };
+    const bool own = transitions.rank() == 4;
+    const std::vector<Var<double>> y = {reordered(x[0], true), reordered(x[1], own), x[2], x[3]};
+    const auto outputs = [](const std::vector<Var<double>>& v, const Indices& n) {
+      const ChainPotentials<double> c{v[0], v[1], n, v[2], v[3]};
+      return std::vector<Var<double>>{chain_log_partition(c), chain_entropy(c), chain_marginals(c).unary};
+    };
+    const auto before = outputs(x, lengths), after = outputs(y, moved_lengths);
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      const auto expected = reordered(before[i], true);
+      for (std::int64_t e = 0; e < expected.size(); ++e)
+        CHECK(std::abs(after[i].data()[e] - expected.data()[e]) < 1e-12);
+      const auto weights = normal_variables({before[i].shape()});
+      sum(before[i] * weights[0]).backward();
+      sum(after[i] * reordered(weights[0], true)).backward();
+    }
+    const auto unary = reordered(Var<double>(x[0].gradient()), true),
+               matrix = reordered(Var<double>(x[1].gradient()), own);
+    for (std::int64_t e = 0; e < unary.size(); ++e)
+      CHECK(std::abs(y[0].gradient().data()[e] - unary.data()[e]) < 1e-11);
+    for (std::int64_t e = 0; e < matrix.size(); ++e)
+      CHECK(std::abs(y[1].gradient().data()[e] - matrix.data()[e]) < 1e-11);
+  }
 }
 
 TEST_CASE("chains: decoding and samples of a padded batch are those of each sequence alone") {

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +14,7 @@
 #include "prob/small_graphs.hpp"
 
 using namespace tapestry;
+using testing_models::garbage;
 using testing_models::normal_numbers;
 using testing_models::normal_variables;
 
@@ -34,7 +34,7 @@ void spoil(Var<double>& segments) {
     for (std::int64_t t = 0; t < N; ++t)
       for (std::int64_t d = 0; d < D; ++d)
         for (std::int64_t k = 0; k < K && t + d >= lengths[b]; ++k)
-          segments.mutable_data()[((b * N + t) * D + d) * K + k] = std::numeric_limits<double>::quiet_NaN();
+          segments.mutable_data()[((b * N + t) * D + d) * K + k] = garbage(t + d + k);
 }
 
 /// Weights for x of sequences `first` on, each element with its own.

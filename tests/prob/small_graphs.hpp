@@ -11,6 +11,12 @@
 
 namespace testing_models {
 
+/// What no computation may read.
+inline double garbage(std::int64_t i) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  return i % 3 == 0 ? std::numeric_limits<double>::quiet_NaN() : i % 3 == 1 ? infinity : -infinity;
+}
+
 inline std::vector<tapestry::Var<double>> normal_variables(std::initializer_list<tapestry::Shape> shapes,
                                                            double spread = 1, std::uint64_t seed = 70) {
   std::vector<tapestry::Var<double>> out;

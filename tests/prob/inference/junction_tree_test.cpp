@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <limits>
+#include <thread>
+#include <vector>
 
 #include <tapestry/autodiff/check_gradients.hpp>
 #include <tapestry/autodiff/error.hpp>
@@ -9,6 +11,7 @@
 #include <tapestry/autodiff/ops/reduction.hpp>
 #include <tapestry/prob/graph_builders.hpp>
 #include <tapestry/prob/inference/exact.hpp>
+#include <tapestry/prob/inference/exact_plan.hpp>
 #include <tapestry/prob/inference/junction_tree.hpp>
 
 #include "prob/normal_numbers.hpp"
@@ -179,4 +182,44 @@ TEST_CASE("graphs made from models, in float and double") {
               doctest::Approx(expected.factors[f][k]).epsilon(1e-12));
     }
   }
+}
+
+TEST_CASE("the plan of a structure is made once, and again when the structure or the options change") {
+  FactorGraph<double> graph;
+  const auto a = graph.add_variables("a", {4}, 2);
+  graph.add_factors("edges", chain_edges(graph.ids(a)), Var<double>(normal_numbers({3, 2, 2}, 1)));
+  const auto plan = [&](const JunctionTree& options = {}) {
+    return detail::ExactPlan(graph.structure(), options.order, options.memory_limit).tree;
+  };
+  const double z = infer(graph, JunctionTree{}).log_partition.item();
+  const auto first = plan();
+  CHECK(plan() == first);
+  graph.set_potentials(0, Var<double>(normal_numbers({3, 2, 2}, 2)));
+  const double other = infer(graph, JunctionTree{}).log_partition.item();
+  CHECK(other != z);
+  CHECK(other == doctest::Approx(enumerate(graph, 0)).epsilon(1e-13));
+  CHECK(plan() == first);
+  CHECK(plan({.order = {.seed = 1}}) != first);
+  CHECK(plan({.order = {.heuristic = EliminationHeuristic::min_fill}}) != first);
+  CHECK_THROWS_AS(plan({.memory_limit = 10}), NumericalError);
+  // Whether a structure changes in place or, held elsewhere, in a copy.
+  const auto copy = graph;
+  graph.observe(0, 1);
+  CHECK(plan() != first);
+  CHECK(infer(graph, JunctionTree{}).log_partition.item() == doctest::Approx(enumerate(graph, 0)).epsilon(1e-13));
+  const auto second = plan();
+  graph.observe(1, 0);
+  CHECK(plan() != second);
+  CHECK(infer(graph, JunctionTree{}).log_partition.item() == doctest::Approx(enumerate(graph, 0)).epsilon(1e-13));
+  CHECK(infer(copy, JunctionTree{}).log_partition.item() == doctest::Approx(other).epsilon(1e-13));
+  // Any number of threads may ask at once.
+  std::vector<std::thread> threads;
+  std::vector<double> found(4);
+  for (std::size_t t = 0; t < found.size(); ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 50; ++i)
+        found[t] = infer(copy, JunctionTree{.order = {.seed = static_cast<std::uint64_t>(i % 7)}}).log_partition.item();
+    });
+  for (auto& thread : threads) thread.join();
+  for (const double value : found) CHECK(value == doctest::Approx(other).epsilon(1e-13));
 }
