@@ -23,6 +23,10 @@ constexpr double minus_infinity = detail::impossible_logarithm;
 // nor lose digits to denormals.
 constexpr double safe_range = 650;
 
+// Where products may underflow, a message is right all the same if its least entry is above e^this: what is lost is too
+// little, and dividing by the message does not overflow.
+constexpr double certain_message = -500;
+
 // Messages of so many entries are passed again only where their scale asks for it.
 constexpr std::size_t large_message = 4096;
 constexpr double harmless_scale = 8;
@@ -170,8 +174,9 @@ bool CliqueTree::collect(Workspace& work) const {
         least += work.separator_range[static_cast<std::size_t>(child)].least;
         largest += work.separator_range[static_cast<std::size_t>(child)].largest;
       }
-      if (least < -safe_range || largest > safe_range / 10) return false;
+      if (largest > safe_range / 10) return false;
     }
+    const bool uncertain = linear && least < -safe_range;
     double* message = work.separators.data() + clique.separator_offset;
     const std::size_t n = clique.separator_size;
     sum_clique(work, c, {{&clique.separator, message, n}});
@@ -179,6 +184,8 @@ bool CliqueTree::collect(Workspace& work) const {
       detail::kernels<TableBlockKernels>().range(message, n, &largest, &least);
     else
       largest = kernel.maximum(message, n);
+    // Also where an entry is zero: it need not be in truth.
+    if (uncertain && !(*std::min_element(message, message + n) > std::exp(certain_message))) return false;
     if (linear ? largest == 0 : largest == minus_infinity) {
       work.possible = false;
       return true;

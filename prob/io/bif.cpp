@@ -32,6 +32,7 @@ class BifReader {
 
   DiscreteModel read() {
     model_.kind = ModelKind::bayes;
+    if (token_.mark == 0) error(line_, "the file ends where network, variable or probability should be");
     while (token_.mark != 0) {
       const auto keyword = word("network, variable or probability");
       if (keyword == "network")

@@ -4,7 +4,8 @@
 // separator's table. `memory_ratio` is the time over what these take at the bandwidth of main memory (an array of
 // 256 MB), `joint_ratio` at that of an array as large as all clique tables together, and `ratio` where each table has
 // that of arrays of its own size: one that fits into a cache has the cache's. One thread, processor time. Instances of
-// width 18 to 22 are labelled "width 20".
+// width 18 to 22 are labelled "width 20". `training_step` is inference with its gradient in square grids of binary
+// variables, the plan kept with the graph's structure (1) or made anew (0).
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -21,7 +22,9 @@
 #include <tapestry/autodiff/error.hpp>
 #include <tapestry/autodiff/kernels/elementwise.hpp>
 #include <tapestry/autodiff/threads.hpp>
+#include <tapestry/prob/graph_builders.hpp>
 #include <tapestry/prob/inference/clique_tree.hpp>
+#include <tapestry/prob/inference/junction_tree.hpp>
 #include <tapestry/prob/io/uai.hpp>
 
 using namespace tapestry;
@@ -131,6 +134,26 @@ void instance(benchmark::State& state, const std::string& path) {
 
 }  // namespace
 
+void training_step(benchmark::State& state) {
+  set_threads(1);
+  const std::int64_t side = state.range(0);
+  FactorGraph<double> graph;
+  const auto variables = graph.add_variables("spins", {side, side}, 2);
+  for (const auto& edges : grid_edges(graph.ids(variables)))
+    graph.add_factors("edges", edges,
+                      Var<double>::filled({static_cast<std::int64_t>(edges.shape()[0]), 2, 2}, .3, true));
+  for (auto _ : state) {
+    state.PauseTiming();
+    if (state.range(1) == 0) {
+      graph.observe(0, 0);
+      graph.clear_evidence();
+    }
+    state.ResumeTiming();
+    infer(graph, JunctionTree{}).log_partition.backward();
+  }
+}
+
+BENCHMARK(training_step)->ArgsProduct({{4, 8, 12}, {0, 1}})->Unit(benchmark::kMillisecond);
 BENCHMARK(marginals)->Arg(10)->Arg(13)->Arg(15)->Unit(benchmark::kMillisecond)->UseRealTime();
 
 int main(int argc, char** argv) {

@@ -106,6 +106,43 @@ TEST_CASE("potentials beyond the range of double are summed with logarithms") {
   CHECK(exact_marginals(model).variables[1] == std::vector<double>{1, 0});
 }
 
+TEST_CASE("products that may underflow are summed as numbers where no message is small, else with logarithms") {
+  std::mt19937_64 random(7);
+  std::uniform_real_distribution<double> uniform(.5, 1);
+  for (const bool small : {false, true}) {
+    // A hundred factors of a range of e^9 each, as soft constraints have.
+    DiscreteModel model;
+    model.cardinalities = {3, 3, 3, 3, 3, 3, 3, 3};
+    for (int i = 0; i < 120; ++i) {
+      const std::int64_t a = i % 8, b = (a + 1 + i / 8 % 7) % 8;
+      model.scopes.push_back({a, b});
+      model.tables.emplace_back();
+      for (int k = 0; k < 9; ++k)
+        model.tables.back().push_back((k + i) % 4 == 0 ? 1e-4 * uniform(random) : uniform(random));
+    }
+    // One state of a variable by e^-700 less likely than the others, by parts; it decides another factor.
+    if (small)
+      for (int i = 0; i < 4; ++i) {
+        model.scopes.push_back({8, 9});
+        model.tables.push_back({1, 1, 1e-76, 1e-76});
+      }
+    if (small) {
+      model.cardinalities.insert(model.cardinalities.end(), {2, 2, 2});
+      model.scopes.push_back({8, 10});
+      model.tables.push_back({1e-290, 1e-300, 1, 2});
+      model.scopes.push_back({9, 10, 8});
+      model.tables.push_back({1e-20, 1, 2, 1, 1, 1e-9, 1, 1});
+    }
+    compare(model, {}, 1e-11);
+    const CliqueTree tree(model.cardinalities, model.scopes, {}, {.maximum = false, .any_range = false});
+    CliqueTreeOptions options{.memory_limit = tree.bytes(), .maximum = false, .any_range = false};
+    if (small)
+      CHECK_THROWS_AS(exact_marginals(model, {}, options), NumericalError);
+    else
+      CHECK(exact_marginals(model, {}, options).possible);
+  }
+}
+
 TEST_CASE("tables of denormal numbers, whose reciprocals are infinite") {
   constexpr double least = std::numeric_limits<double>::denorm_min();
   const DiscreteModel model{ModelKind::markov, {2, 2}, {{0}, {0, 1}}, {{least, 2 * least}, {3, 1, 0, 1}}, {}, {}};

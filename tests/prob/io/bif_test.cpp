@@ -80,6 +80,9 @@ TEST_CASE("malformed BIF networks are refused with file and line") {
         "read_bif: n.bif:1: variable a has 2 states, not the 1000000000000 promised");
   CHECK(refusal("variable a { type discrete [ 2 ] { t, t }; }").find("two states named t") != std::string::npos);
   CHECK(refusal("network x {\n /* ").find("n.bif:2: the file ends inside a comment") != std::string::npos);
+  for (const char* nothing : {"", " \n", "// of nothing\n"})
+    CHECK(refusal(nothing).find("the file ends where network, variable or probability should be") != std::string::npos);
+  CHECK(parse_bif("network empty { }").variables() == 0);
   CHECK(refusal("network \"x").find("inside a quoted name") != std::string::npos);
 
   std::string wide;
