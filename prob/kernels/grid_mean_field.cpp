@@ -7,7 +7,7 @@ namespace {
 
 template <class T>
 GridPlanes planes(const GridShape& grid) {
-  return grid_planes<T>(grid);
+  return mean_field_planes<T>(grid);
 }
 
 template <class T>
@@ -136,7 +136,7 @@ TAPESTRY_INLINE void softmax_row(const GridShape& grid, const GridPlanes& p, T d
 template <class T>
 void start(const GridShape& grid, std::size_t directions, const T* unary, T damping, std::size_t first,
            std::size_t last, T* unary_planes, T* q, T* log_q) {
-  const GridPlanes p = grid_planes<T>(grid);
+  const GridPlanes p = mean_field_planes<T>(grid);
   const FusedRows<T> fused = fused_rows<T>(grid.states, directions, damping);
   for (std::size_t y = first; y < last; ++y) {
     row_to_planes(grid, p, unary, y, unary_planes, T(0));
@@ -154,7 +154,7 @@ void start(const GridShape& grid, std::size_t directions, const T* unary, T damp
 template <class T>
 void step(const GridShape& grid, std::size_t directions, const T* forward, const T* unary_planes, T damping, const T* q,
           std::size_t first, std::size_t last, T* next, T* log_next, T* scratch) {
-  const GridPlanes p = grid_planes<T>(grid);
+  const GridPlanes p = mean_field_planes<T>(grid);
   const std::size_t K = grid.states, width = grid.width;
   const FusedRows<T> fused = fused_rows<T>(K, directions, damping);
   for (std::size_t y = first; y < last; ++y) {
@@ -206,7 +206,7 @@ TAPESTRY_INLINE void softmax_backward_row(const GridShape& grid, const GridPlane
 template <class T>
 void finish_backward(const GridShape& grid, const T* grad_log_q, const T* q, const T* before, T damping,
                      std::size_t first, std::size_t last, T* grad_logits, T* carry, T* grad_unary) {
-  const GridPlanes p = grid_planes<T>(grid);
+  const GridPlanes p = mean_field_planes<T>(grid);
   const std::size_t K = grid.states;
   for (std::size_t y = first; y < last; ++y) {
     T* g = row_of(carry != nullptr ? carry : grad_logits, p, 0, y);
@@ -222,7 +222,7 @@ void finish_backward(const GridShape& grid, const T* grad_log_q, const T* q, con
         for (std::size_t k = 0; k < K; ++k) total += load<T>(g + k * p.plane + x);
         for (std::size_t k = 0; k < K; ++k) {
           const Vec<T> value = load<T>(g + k * p.plane + x) - load<T>(row + k * p.plane + x) * total;
-          store<T>(logits + k * p.plane + x, value);
+          store_pixels<T>(logits + k * p.plane + x, value, grid.width - x);
           store<T>(unary + k * p.plane + x, value);
         }
       }
@@ -259,7 +259,7 @@ template <class T>
 void step_backward(const GridShape& grid, std::size_t directions, const T* backward, T damping, const T* q,
                    const T* before, const T* grad_next_logits, std::size_t first, std::size_t last, T* grad_logits,
                    T* carry, T* grad_unary, T* grad_pairs, T* scratch) {
-  const GridPlanes p = grid_planes<T>(grid);
+  const GridPlanes p = mean_field_planes<T>(grid);
   const std::size_t K = grid.states, groups = directions * K, width = grid.width;
   T* grad = scratch + (last - first) * groups * p.plane;
   const FusedRows<T> fused = fused_rows<T>(K, directions, damping);
@@ -296,7 +296,7 @@ void step_backward(const GridShape& grid, std::size_t directions, const T* backw
 
 template <class T>
 void store_unary(const GridShape& grid, const T* from, std::size_t first, std::size_t last, T* grad_unary) {
-  const GridPlanes p = grid_planes<T>(grid);
+  const GridPlanes p = mean_field_planes<T>(grid);
   for (std::size_t y = first; y < last; ++y) planes_to_row(grid, p, from, y, grad_unary);
 }
 

@@ -45,13 +45,24 @@ TAPESTRY_INLINE void sum_neighbours(const GridPlanes& p, const T* at, Vec<T> (&s
   TAPESTRY_EACH (v, V) sum[v] += load<T>(at - p.row + v * lanes<T>) + load<T>(at + p.row + v * lanes<T>);
 }
 
+/// The columns between the planes of two states belong to both.
+template <class T>
+TAPESTRY_INLINE GridPlanes mean_field_planes(const GridShape& grid) {
+  GridPlanes p = grid_planes<T>(grid);
+  p.plane -= p.margin;
+  p.row = grid.states * p.plane + p.margin;
+  p.total = (grid.height + 2) * p.row;
+  return p;
+}
+
 /// Zeros left and right of a row's pixels: neighbours that do not exist.
 template <class T>
 TAPESTRY_INLINE void clear_sides(const GridShape& grid, const GridPlanes& p, T* row) {
   const std::size_t end = padded<T>(grid.width);
   for (std::size_t k = 0; k < grid.states; ++k) {
     store<T>(row + k * p.plane - lanes<T>, Vec<T>{});
-    store<T>(row + k * p.plane + end, Vec<T>{});
+    // A vector as wide as the margin is the next state's left side, too.
+    if (lanes<T> < p.margin || k + 1 == grid.states) store<T>(row + k * p.plane + end, Vec<T>{});
   }
 }
 
@@ -296,8 +307,8 @@ template <class T, std::size_t K, std::size_t piece = 0>
 void correlate_states(const GridPlanes& p, const T* sums, const T* q, std::size_t width, std::size_t rows, T* pairs) {
   constexpr std::size_t side = (K + correlated - 1) / correlated, i = piece / side, j = piece % side;
   constexpr std::size_t n = i * K / side, l = j * K / side;
-  correlate<T, (i + 1) * K / side - n, (j + 1) * K / side - l>(sums + n * p.plane, p.plane, p.row, q + l * p.plane,
-                                                               p.plane, p.row, width, rows,
+  correlate<T, (i + 1) * K / side - n, (j + 1) * K / side - l>(sums + n * p.plane, p.plane, K * p.plane,
+                                                               q + l * p.plane, p.plane, p.row, width, rows,
                                                                pairs + (n * K + l) * lanes<T>, K);
   if constexpr (piece + 1 < side * side) correlate_states<T, K, piece + 1>(p, sums, q, width, rows, pairs);
 }
