@@ -38,8 +38,8 @@ void GridMeanFieldEngine<T>::forward(const GridShape& grid, const T* unary, std:
     if (n == 0)
       kernels_->start(grid, directions, unary, damping, first, last, unary_planes, at(0), log_rows);
     else
-      kernels_->step(grid, directions, matrices, unary_planes, damping, at(n - 1), first, last, at(n), log_rows,
-                     scratch.data() + chunk * scratch_size);
+      kernels_->step(grid, directions, matrices, unary_planes, damping, at(n - 1), first, last,
+                     at(std::min(n + 1, last_step)), at(n), log_rows, scratch.data() + chunk * scratch_size);
   });
 }
 
@@ -71,8 +71,9 @@ void GridMeanFieldEngine<T>::backward(const T* grad_log_q, T* grad_unary, T* gra
                                 planes.data());
     else
       kernels_->step_backward(grid, directions_, matrices_.data() + square, damping_, at(n), before(n),
-                              logits_at(n + 1), first, last, logits_at(n), carry.data(), planes.data(),
-                              pairs.data() + chunk * square * lanes, scratch.data() + chunk * scratch_size);
+                              logits_at(n + 1), first, last, at(n == 0 ? 0 : n - 1), logits_at(n), carry.data(),
+                              planes.data(), pairs.data() + chunk * square * lanes,
+                              scratch.data() + chunk * scratch_size);
     if (n == 0) kernels_->store_unary(grid, planes.data(), first, last, grad_unary);
   });
   if (grad_compatibility == nullptr) return;

@@ -153,7 +153,7 @@ void start(const GridShape& grid, std::size_t directions, const T* unary, T damp
 
 template <class T>
 void step(const GridShape& grid, std::size_t directions, const T* forward, const T* unary_planes, T damping, const T* q,
-          std::size_t first, std::size_t last, T* next, T* log_next, T* scratch) {
+          std::size_t first, std::size_t last, const T* ahead, T* next, T* log_next, T* scratch) {
   const GridPlanes p = mean_field_planes<T>(grid);
   const std::size_t K = grid.states, width = grid.width;
   const FusedRows<T> fused = fused_rows<T>(K, directions, damping);
@@ -163,7 +163,7 @@ void step(const GridShape& grid, std::size_t directions, const T* forward, const
     T* log_row = log_next == nullptr ? nullptr : log_next + y * grid.row_stride;
     clear_sides(grid, p, to);
     if (fused.step != nullptr && log_row == nullptr) {
-      fused.step(p, forward, unary, row, width, to);
+      fused.step(p, forward, unary, row, width, row_of(ahead, p, 0, y - 1), to);
     } else if (fused.last_step != nullptr && grid.column_stride == 1) {
       fused.last_step(p, forward, unary, row, width, to, log_row, grid.state_stride);
     } else {
@@ -257,8 +257,8 @@ void correlate_rows(const GridPlanes& p, std::size_t height, std::size_t K, cons
 
 template <class T>
 void step_backward(const GridShape& grid, std::size_t directions, const T* backward, T damping, const T* q,
-                   const T* before, const T* grad_next_logits, std::size_t first, std::size_t last, T* grad_logits,
-                   T* carry, T* grad_unary, T* grad_pairs, T* scratch) {
+                   const T* before, const T* grad_next_logits, std::size_t first, std::size_t last, const T* ahead,
+                   T* grad_logits, T* carry, T* grad_unary, T* grad_pairs, T* scratch) {
   const GridPlanes p = mean_field_planes<T>(grid);
   const std::size_t K = grid.states, groups = directions * K, width = grid.width;
   T* grad = scratch + (last - first) * groups * p.plane;
@@ -270,7 +270,8 @@ void step_backward(const GridShape& grid, std::size_t directions, const T* backw
     T *to = row_of(grad_logits, p, 0, y), *unary = row_of(grad_unary, p, 0, y);
     clear_sides(grid, p, to);
     if (fused.step_backward != nullptr) {
-      fused.step_backward(p, backward, row, row_of(grad_next_logits, p, 0, y), width, sums, to, unary);
+      fused.step_backward(p, backward, row, row_of(grad_next_logits, p, 0, y), width, row_of(ahead, p, 0, y - 1), sums,
+                          to, unary);
       continue;
     }
     gather(grid, p, directions, true, grad_next_logits, y, sums);

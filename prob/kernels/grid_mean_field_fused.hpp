@@ -189,11 +189,21 @@ void fused_start_row(const GridPlanes& planes, const T* unary, std::size_t width
   for (std::size_t x = 0; x < width; x += lanes<T>) fused_start<T, K>(p, unary + x, width - x, q + x);
 }
 
+/// Fetches what the next call reads or writes into the second-level cache: the rows of planes are too short for the
+/// processor to see that they go on.
+template <class T, std::size_t K, std::size_t V, int writes>
+TAPESTRY_INLINE void prefetch(const GridPlanes& p, const T* ahead) {
+  constexpr std::size_t line = 64 / sizeof(T), lines = (V * lanes<T> + line - 1) / line;
+  TAPESTRY_EACH (k, K)
+    TAPESTRY_EACH (i, lines) __builtin_prefetch(ahead + k * p.plane + i * line, writes, 2);
+}
+
 /// V vectors of pixels of one step, `pixels` of which are within the grid.
 template <class T, std::size_t K, std::size_t V>
 TAPESTRY_INLINE void fused_step(const GridPlanes& p, const T* forward, const T* unary, const T* q, std::size_t pixels,
-                                T* next) {
+                                const T* ahead, T* next) {
   Vec<T> acc[V][K];
+  prefetch<T, K, V, 1>(p, ahead);
   neighbour_product<T, K, V>(p, forward, q, nullptr, acc);
   TAPESTRY_EACH (v, V) {
     TAPESTRY_EACH (k, K) acc[v][k] += load<T>(unary + k * p.plane + v * lanes<T>);
@@ -204,13 +214,13 @@ TAPESTRY_INLINE void fused_step(const GridPlanes& p, const T* forward, const T* 
 
 template <class T, std::size_t K>
 void fused_step_row(const GridPlanes& planes, const T* forward, const T* unary, const T* q, std::size_t width,
-                    T* next) {
+                    const T* ahead, T* next) {
   const GridPlanes p = planes;
   std::size_t x = 0;
   if constexpr (panel_vectors > 1)
     for (; x + lanes<T> < width; x += panel_vectors * lanes<T>)
-      fused_step<T, K, panel_vectors>(p, forward, unary + x, q + x, width - x, next + x);
-  for (; x < width; x += lanes<T>) fused_step<T, K, 1>(p, forward, unary + x, q + x, width - x, next + x);
+      fused_step<T, K, panel_vectors>(p, forward, unary + x, q + x, width - x, ahead + x, next + x);
+  for (; x < width; x += lanes<T>) fused_step<T, K, 1>(p, forward, unary + x, q + x, width - x, ahead + x, next + x);
 }
 
 /// The last step, a vector of pixels: log q too, whose states lie `stride` apart.
@@ -243,8 +253,9 @@ void fused_last_step_row(const GridPlanes& planes, const T* forward, const T* un
 /// kept), and through the softmax that q is of.
 template <class T, std::size_t K, std::size_t V>
 TAPESTRY_INLINE void fused_step_backward(const GridPlanes& p, const T* backward, const T* q, const T* grad_next_logits,
-                                         std::size_t pixels, T* sums, T* grad_logits, T* grad_unary) {
+                                         std::size_t pixels, const T* ahead, T* sums, T* grad_logits, T* grad_unary) {
   Vec<T> acc[V][K];
+  prefetch<T, K, V, 0>(p, ahead);
   neighbour_product<T, K, V>(p, backward, grad_next_logits, sums, acc);
   TAPESTRY_EACH (v, V) {
     const std::size_t at = v * lanes<T>;
@@ -261,16 +272,16 @@ TAPESTRY_INLINE void fused_step_backward(const GridPlanes& p, const T* backward,
 
 template <class T, std::size_t K>
 void fused_step_backward_row(const GridPlanes& planes, const T* backward, const T* q, const T* grad_next_logits,
-                             std::size_t width, T* sums, T* grad_logits, T* grad_unary) {
+                             std::size_t width, const T* ahead, T* sums, T* grad_logits, T* grad_unary) {
   const GridPlanes p = planes;
   std::size_t x = 0;
   if constexpr (panel_vectors > 1)
     for (; x + lanes<T> < width; x += panel_vectors * lanes<T>)
-      fused_step_backward<T, K, panel_vectors>(p, backward, q + x, grad_next_logits + x, width - x, sums + x,
+      fused_step_backward<T, K, panel_vectors>(p, backward, q + x, grad_next_logits + x, width - x, ahead + x, sums + x,
                                                grad_logits + x, grad_unary + x);
   for (; x < width; x += lanes<T>)
-    fused_step_backward<T, K, 1>(p, backward, q + x, grad_next_logits + x, width - x, sums + x, grad_logits + x,
-                                 grad_unary + x);
+    fused_step_backward<T, K, 1>(p, backward, q + x, grad_next_logits + x, width - x, ahead + x, sums + x,
+                                 grad_logits + x, grad_unary + x);
 }
 
 /// pairs[n, l] += sum over `rows` rows of pixels of a[n] b[l], lane by lane, `height` rows n and `width` rows l at a
@@ -317,11 +328,12 @@ void correlate_states(const GridPlanes& p, const T* sums, const T* q, std::size_
 template <class T>
 struct FusedRows {
   void (*start)(const GridPlanes& p, const T* unary, std::size_t width, T* q);
-  void (*step)(const GridPlanes& p, const T* forward, const T* unary, const T* q, std::size_t width, T* next);
+  void (*step)(const GridPlanes& p, const T* forward, const T* unary, const T* q, std::size_t width, const T* ahead,
+               T* next);
   void (*last_step)(const GridPlanes& p, const T* forward, const T* unary, const T* q, std::size_t width, T* next,
                     T* log_next, std::size_t stride);
   void (*step_backward)(const GridPlanes& p, const T* backward, const T* q, const T* grad_next_logits,
-                        std::size_t width, T* sums, T* grad_logits, T* grad_unary);
+                        std::size_t width, const T* ahead, T* sums, T* grad_logits, T* grad_unary);
   void (*correlate)(const GridPlanes& p, const T* sums, const T* q, std::size_t width, std::size_t rows, T* pairs);
 };
 
