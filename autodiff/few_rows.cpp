@@ -15,8 +15,9 @@ using Int = std::int64_t;
 constexpr Int fewest_rows = 2, most_rows = 16;
 // Extents of the large factor from which on its size counts.
 constexpr Int least_extent = 64;
-// Multiplications that a thread takes at once.
-constexpr Int chunk_work = 1 << 20;
+// Multiplications that a thread takes at once, where that does not make more chunks than this: narrow ones are read
+// slowly.
+constexpr Int chunk_work = 1 << 20, most_chunks = 16;
 
 template <class T>
 const FewRowsKernels<T>& table() {
@@ -25,8 +26,8 @@ const FewRowsKernels<T>& table() {
 
 /// How many of n equal pieces make a chunk: whole vectors of them, for a power of two of chunks.
 Int grain(Int n, Int work_of_one) {
-  const auto chunks =
-      static_cast<Int>(std::bit_ceil(static_cast<std::uint64_t>((n * work_of_one + chunk_work - 1) / chunk_work)));
+  const Int pieces = std::min((n * work_of_one + chunk_work - 1) / chunk_work, most_chunks);
+  const auto chunks = static_cast<Int>(std::bit_ceil(static_cast<std::uint64_t>(pieces)));
   constexpr Int step = 32;
   return std::max<Int>(step, (n + chunks * step - 1) / (chunks * step) * step);
 }

@@ -7,11 +7,10 @@ namespace {
 
 using Int = std::int64_t;
 
-// Rows whose sums are held in registers, and vectors of columns of a product.
+// Rows whose sums are held in registers.
 constexpr int most_rows = vector_bytes == 64 ? 8 : 4;
-constexpr int product_vectors = vector_bytes == 64 ? 3 : 2;
 // Rows of b that are passed at once.
-constexpr Int depth = 1024;
+constexpr Int depth = 512;
 
 // The vector's elements that count are the first n.
 template <class T, bool whole>
@@ -72,35 +71,55 @@ TAPESTRY_INLINE void for_row_groups(Int m, F f) {
   }
 }
 
-/// V vectors of columns at a time, with the last ones in pieces of nearly one size.
-template <class T, int V>
-TAPESTRY_INLINE void all_columns(Int m, Int n, Int k, const T* a, Int row, Int column, const T* b, Int ldb,
-                                 bool accumulate, T* c, Int ldc) {
+/// Calls f with n, from 1 to N, as a constant.
+template <int N, class F>
+TAPESTRY_INLINE void with_constant(Int n, F f) {
+  if (n == N) return f.template operator()<N>();
+  if constexpr (N > 1) with_constant<N - 1>(n, f);
+}
+
+/// R rows with V vectors of columns at a time, then two, then one.
+template <class T, int R, int V>
+TAPESTRY_INLINE void all_columns(Int n, Int k, const T* a, Int row, Int column, const T* b, Int ldb, bool accumulate,
+                                 T* c, Int ldc) {
   constexpr Int one = lanes<T>;
   const auto columns = [=]<int U, bool whole>(Int j, Int count) TAPESTRY_ALWAYS_INLINE {
-    for_row_groups(m, [&]<int R>(Int i) TAPESTRY_ALWAYS_INLINE {
-      tile<T, R, U, whole>(k, a + i * row, row, column, b + j, ldb, accumulate, c + i * ldc + j, ldc,
-                           static_cast<std::size_t>(count));
-    });
+    tile<T, R, U, whole>(k, a, row, column, b + j, ldb, accumulate, c + j, ldc, static_cast<std::size_t>(count));
   };
   Int j = 0;
+  // Two pairs are faster than three vectors and a single one.
   if constexpr (V > 2)
-    for (; j + V * one <= n && n - j != (V + 1) * one; j += V * one) columns.template operator()<V, true>(j, V * one);
+    for (; j + V * one <= n && (V != 3 || n - j != 4 * one); j += V * one)
+      columns.template operator()<V, true>(j, V * one);
   for (; j + 2 * one <= n; j += 2 * one) columns.template operator()<2, true>(j, 2 * one);
   for (; j < n; j += one) columns.template operator()<1, false>(j, n - j < one ? n - j : one);
 }
 
+/// Vectors of columns whose sums for R rows are in registers: as many as there is room for beside b's and a's.
+constexpr int columns_of(int rows) {
+  if (vector_bytes < 64) return rows < 3 ? 4 : rows < 4 ? 3 : 2;
+  return rows < 3 ? 8 : rows < 5 ? 6 : rows < 7 ? 4 : 3;
+}
+
 template <class T>
 void product(Int m, Int n, Int k, const T* a, Int lda, const T* b, Int ldb, bool accumulate, T* c, Int ldc) {
+  const auto rows = [=]<int R>(Int p, Int i) {
+    all_columns<T, R, columns_of(R)>(n, k - p < depth ? k - p : depth, a + i * lda + p, lda, 1, b + p * ldb, ldb,
+                                     accumulate || p > 0, c + i * ldc, ldc);
+  };
+  // Groups of nearly one size: each passes b, which the first one brings into the second cache.
+  const Int groups = (m + most_rows - 1) / most_rows;
   for (Int p = 0; p < k; p += depth)
-    all_columns<T, product_vectors>(m, n, k - p < depth ? k - p : depth, a + p, lda, 1, b + p * ldb, ldb,
-                                    accumulate || p > 0, c, ldc);
+    for (Int group = 0; group < groups; ++group) {
+      const Int i = m * group / groups, count = m * (group + 1) / groups - i;
+      with_constant<most_rows>(count, [&]<int R>() TAPESTRY_ALWAYS_INLINE { rows.template operator()<R>(p, i); });
+    }
 }
 
 template <class T>
 void outer(Int m, Int n, Int k, const T* a, Int lda, const T* b, Int ldb, bool accumulate, T* c, Int ldc) {
   for_row_groups(
-      m, [&]<int R>(Int i) { all_columns<T, 2>(R, n, k, a + i, 1, lda, b, ldb, accumulate, c + i * ldc, ldc); });
+      m, [&]<int R>(Int i) { all_columns<T, R, 2>(n, k, a + i, 1, lda, b, ldb, accumulate, c + i * ldc, ldc); });
 }
 
 /// The sums of each vector's elements.

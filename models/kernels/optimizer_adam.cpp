@@ -5,12 +5,19 @@ namespace {
 
 using Int = std::int64_t;
 
+/// Whether what is lost by taking subnormal numbers as 0 is less than what rounding takes from a sum with epsilon.
+template <class T>
+bool subnormals_vanish(const AdamStep<T>& s) {
+  constexpr T smallest = sizeof(T) == 4 ? T(__FLT_MIN__ / __FLT_EPSILON__) : T(__DBL_MIN__ / __DBL_EPSILON__);
+  return s.adaptive && s.epsilon * s.epsilon > smallest;
+}
+
 /// Whether the gradient and the parameters are taken as they are, and the step by the means alone: half of the
-/// arithmetic is saved then.
+/// arithmetic is saved then. The mean of the squares is moved by a difference, which must not cancel.
 template <class T>
 bool is_plain(const UpdateTerms<T>& t, const AdamStep<T>& s) {
-  return t.gradient_scale == T(1) && t.gradient_limit > __DBL_MAX__ && t.l2 == T(0) && t.shrink == T(1) &&
-         t.threshold == T(0) && s.gradient_rate == T(0) && s.adaptive && !s.keep_largest;
+  return s.beta2 >= T(0.5) && t.gradient_scale == T(1) && t.gradient_limit > __DBL_MAX__ && t.l2 == T(0) &&
+         t.shrink == T(1) && t.threshold == T(0) && s.gradient_rate == T(0) && s.adaptive && !s.keep_largest;
 }
 
 /// The step with numerator and denominator divided by the root's square root, which saves a product by element.
@@ -29,16 +36,21 @@ TAPESTRY_INLINE void adam_elements(T* parameters, const Pack<T, U>& gradient, T*
   const Pack<T, U> p = load_some<T, U>(parameters, m);
   Pack<T, U> g = gradient;
   if constexpr (!plain) g = effective_gradient<T, U>(gradient, p, t);
-  const Pack<T, U> first = multiply_add(load_some<T, U>(mean, m), s.beta1, g * s.fresh1);
-  Pack<T, U> second = multiply_add(load_some<T, U>(variance, m), s.beta2, (g * g) * s.fresh2);
+  const Pack<T, U> mean_before = load_some<T, U>(mean, m), before = load_some<T, U>(variance, m);
+  const Pack<T, U> first = multiply_add(g - mean_before, s.fresh1, mean_before);
+  Pack<T, U> second;
+  if constexpr (plain)
+    second = multiply_add(g * g - before, s.fresh2, before);
+  else
+    second = multiply_add(before, s.beta2, (g * g) * s.fresh2);
   store_some<T, U>(mean, first, m);
   store_some<T, U>(variance, second, m);
   if constexpr (plain) {
     store_some<T, U>(parameters, p - first * s.mean_rate / (vsqrt(second) + s.epsilon), m);
   } else {
     if (largest != nullptr) {
-      const auto before = load_some<T, U>(largest, m);
-      second = select(before > second, before, second);
+      const auto most = load_some<T, U>(largest, m);
+      second = select(most > second, most, second);
       store_some<T, U>(largest, second, m);
     }
     const auto direction = multiply_add(first, s.mean_rate, g * s.gradient_rate);
@@ -50,6 +62,7 @@ TAPESTRY_INLINE void adam_elements(T* parameters, const Pack<T, U>& gradient, T*
 template <class T>
 void adam(T* parameters, const T* gradient, T* const* state, std::size_t n, const UpdateTerms<T>& terms,
           const AdamStep<T>& step) {
+  const SubnormalsAreZero mode(subnormals_vanish(step));
   const auto run = [&]<bool plain>() TAPESTRY_ALWAYS_INLINE {
     const UpdateTerms<T> t = terms;
     const AdamStep<T> s = without_root(step);
@@ -97,6 +110,7 @@ TAPESTRY_INLINE void adam_tile(T* parameters, T* mean, T* variance, T* largest, 
 template <class T>
 void adam_rows(T* parameters, T* const* state, const GradientProduct<T>& product, Int begin, Int end,
                const UpdateTerms<T>& terms, const AdamStep<T>& step) {
+  const SubnormalsAreZero mode(subnormals_vanish(step));
   const auto run = [&]<bool plain>() TAPESTRY_ALWAYS_INLINE {
     const UpdateTerms<T> t = terms;
     const AdamStep<T> s = without_root(step);
