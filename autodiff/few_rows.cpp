@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <type_traits>
 
 #include <tapestry/autodiff/blas.hpp>
 #include <tapestry/autodiff/kernels/few_rows.hpp>
+#include <tapestry/autodiff/onednn.hpp>
 #include <tapestry/autodiff/threads.hpp>
 
 namespace tapestry::detail {
@@ -12,12 +14,15 @@ namespace {
 
 using Int = std::int64_t;
 
-constexpr Int fewest_rows = 2, most_rows = 16;
+constexpr Int fewest_rows = 1, most_rows = 16;
 // Extents of the large factor from which on its size counts.
 constexpr Int least_extent = 64;
 // Multiplications that a thread takes at once, where that does not make more chunks than this: narrow ones are read
 // slowly.
 constexpr Int chunk_work = 1 << 20, most_chunks = 16;
+
+// Elements of a factor that is too large for the second cache by far.
+constexpr Int large = 1 << 21;
 
 template <class T>
 const FewRowsKernels<T>& table() {
@@ -40,9 +45,19 @@ bool few_rows_win(Int m, Int n, Int k) {
 
 template <class T>
 void few_rows_product(Int m, Int n, Int k, const T* a, const T* b, T* c) {
+  // oneDNN reads whole rows, which the third cache and main memory give faster than pieces of rows; three rows leave
+  // registers empty here.
+  if (std::is_same_v<T, float> && (n * k >= large || m == 3) && onednn_wins(m, n, k))
+    return gemm(false, false, m, n, k, T(1), a, k, b, n, T(0), c, n);
   parallel_for(n, grain(n, m * k), [&](Int begin, Int end) {
     table<T>().product(m, end - begin, k, a, k, b + begin, n, false, c + begin, n);
   });
+}
+
+template <class T>
+bool few_rows_transposed_wins(Int m, Int n, Int k) {
+  // The sums of short rows take longer to finish than to compute. Rows are taken by fours.
+  return k >= least_extent && !(std::is_same_v<T, float> && (m < 4 || m == 5) && m > 1 && onednn_wins(m, n, k));
 }
 
 template <class T>
@@ -52,8 +67,8 @@ void few_rows_transposed_part(Int m, Int n, Int k, const T* a, const T* b, bool 
 
 template <class T>
 void few_rows_transposed(Int m, Int n, Int k, const T* a, const T* b, bool accumulate, T* c) {
-  // The sums of short rows take longer to finish than to compute.
-  if (k < least_extent) return gemm(false, true, m, n, k, T(1), a, k, b, k, accumulate ? T(1) : T(0), c, n);
+  if (!few_rows_transposed_wins<T>(m, n, k))
+    return gemm(false, true, m, n, k, T(1), a, k, b, k, accumulate ? T(1) : T(0), c, n);
   parallel_for(n, grain(n, m * k),
                [&](Int begin, Int end) { few_rows_transposed_part(m, n, k, a, b, accumulate, c, begin, end); });
 }
@@ -71,6 +86,7 @@ void few_rows_outer(Int m, Int n, Int k, const T* a, const T* b, bool accumulate
 
 #define TAPESTRY_INSTANTIATE(T)                                                                  \
   template void few_rows_product(Int, Int, Int, const T*, const T*, T*);                         \
+  template bool few_rows_transposed_wins<T>(Int, Int, Int);                                      \
   template void few_rows_transposed_part(Int, Int, Int, const T*, const T*, bool, T*, Int, Int); \
   template void few_rows_transposed(Int, Int, Int, const T*, const T*, bool, T*);                \
   template void few_rows_outer_part(Int, Int, Int, const T*, const T*, bool, T*, Int, Int);      \

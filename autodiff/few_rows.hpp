@@ -10,15 +10,19 @@ namespace tapestry::detail {
 /// Whether a product of m rows with a matrix k x n, its gradients included, is better computed here than by gemm().
 bool few_rows_win(std::int64_t m, std::int64_t n, std::int64_t k);
 
-/// c = a b: a is m x k, b is k x n.
+/// c = a b: a is m x k, b is k x n. By gemm() where that is faster still.
 template <class T>
 void few_rows_product(std::int64_t m, std::int64_t n, std::int64_t k, const T* a, const T* b, T* c);
+
+/// Whether c (+)= a b^T with m rows a is better computed here than by gemm(), too; k is the length of the sums.
+template <class T>
+bool few_rows_transposed_wins(std::int64_t m, std::int64_t n, std::int64_t k);
 
 /// c (+)= a b^T for the rows [begin, end) of b, which is n x k: a is m x k, c is m x n. In the calling thread.
 template <class T>
 void few_rows_transposed_part(std::int64_t m, std::int64_t n, std::int64_t k, const T* a, const T* b, bool accumulate,
                               T* c, std::int64_t begin, std::int64_t end);
-/// The same for all rows.
+/// The same for all rows, the better way.
 template <class T>
 void few_rows_transposed(std::int64_t m, std::int64_t n, std::int64_t k, const T* a, const T* b, bool accumulate, T* c);
 

@@ -98,22 +98,27 @@ TAPESTRY_INLINE void all_columns(Int n, Int k, const T* a, Int row, Int column, 
 /// Vectors of columns whose sums for R rows are in registers: as many as there is room for beside b's and a's.
 constexpr int columns_of(int rows) {
   if (vector_bytes < 64) return rows < 3 ? 4 : rows < 4 ? 3 : 2;
-  return rows < 3 ? 8 : rows < 5 ? 6 : rows < 7 ? 4 : 3;
+  return rows < 3 ? 8 : rows == 4 ? 6 : rows < 7 ? 4 : 3;
+}
+
+/// Calls f with the number of rows as a constant, for the fewest groups of at most N rows, of nearly one size.
+template <int N, class F>
+TAPESTRY_INLINE void for_groups(Int m, F f) {
+  const Int groups = (m + N - 1) / N;
+  for (Int group = 0; group < groups; ++group) {
+    const Int i = m * group / groups, count = m * (group + 1) / groups - i;
+    with_constant<N>(count, [&]<int R>() TAPESTRY_ALWAYS_INLINE { f.template operator()<R>(i); });
+  }
 }
 
 template <class T>
 void product(Int m, Int n, Int k, const T* a, Int lda, const T* b, Int ldb, bool accumulate, T* c, Int ldc) {
-  const auto rows = [=]<int R>(Int p, Int i) {
-    all_columns<T, R, columns_of(R)>(n, k - p < depth ? k - p : depth, a + i * lda + p, lda, 1, b + p * ldb, ldb,
-                                     accumulate || p > 0, c + i * ldc, ldc);
-  };
-  // Groups of nearly one size: each passes b, which the first one brings into the second cache.
-  const Int groups = (m + most_rows - 1) / most_rows;
+  // Each group passes these rows of b, which the first one brings into the second cache.
   for (Int p = 0; p < k; p += depth)
-    for (Int group = 0; group < groups; ++group) {
-      const Int i = m * group / groups, count = m * (group + 1) / groups - i;
-      with_constant<most_rows>(count, [&]<int R>() TAPESTRY_ALWAYS_INLINE { rows.template operator()<R>(p, i); });
-    }
+    for_groups<most_rows>(m, [=]<int R>(Int i) {
+      all_columns<T, R, columns_of(R)>(n, k - p < depth ? k - p : depth, a + i * lda + p, lda, 1, b + p * ldb, ldb,
+                                       accumulate || p > 0, c + i * ldc, ldc);
+    });
 }
 
 template <class T>
@@ -122,16 +127,16 @@ void outer(Int m, Int n, Int k, const T* a, Int lda, const T* b, Int ldb, bool a
       m, [&]<int R>(Int i) { all_columns<T, R, 2>(n, k, a + i, 1, lda, b, ldb, accumulate, c + i * ldc, ldc); });
 }
 
-/// The sums of each vector's elements.
+/// The sums of N vectors' elements.
 template <class T, int N>
 TAPESTRY_INLINE void horizontal_sums(const Vec<T>* v, T* sums) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4 && N == 16) {
+  if constexpr (sizeof(T) == 4 && N > 4) {
     // Pairs are added until the elements of one vector are the sums.
     Vec<float> fours[8];
     Vec<double> pairs[4];
     for (int i = 0; i < 8; ++i) {
-      const Vec<float> x = v[2 * i], y = v[2 * i + 1];
+      const Vec<float> x = 2 * i < N ? v[2 * i] : Vec<float>{}, y = 2 * i + 1 < N ? v[2 * i + 1] : Vec<float>{};
       fours[i] = __builtin_shufflevector(x, y, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29) +
                  __builtin_shufflevector(x, y, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
     }
@@ -144,30 +149,30 @@ TAPESTRY_INLINE void horizontal_sums(const Vec<T>* v, T* sums) {
       return (Vec<double>)((Vec<float>)__builtin_shufflevector(x, y, 0, 1, 4, 5, 8, 9, 12, 13) +
                            (Vec<float>)__builtin_shufflevector(x, y, 2, 3, 6, 7, 10, 11, 14, 15));
     };
-    store<float>(sums, (Vec<float>)halves(halves(pairs[0], pairs[1]), halves(pairs[2], pairs[3])));
+    store_partial<float>(sums, (Vec<float>)halves(halves(pairs[0], pairs[1]), halves(pairs[2], pairs[3])), N);
     return;
   }
 #endif
   for (int i = 0; i < N; ++i) sums[i] = horizontal_sum<T>(v[i]);
 }
 
-/// R rows of a with one or two rows of b.
+/// R rows of a with S rows of b.
 template <class T, int R, int S>
 TAPESTRY_INLINE void dot_tile(Int k, const T* a, Int lda, const T* b, Int ldb, bool accumulate, T* c, Int ldc) {
-  Vec<T> sum[R][S] = {};
+  Vec<T> sum[R * S] = {};
   const auto add = [&]<bool whole>(Int p, std::size_t count) TAPESTRY_ALWAYS_INLINE {
     Vec<T> y[S];
     for (int s = 0; s < S; ++s) y[s] = load_first<T, whole>(b + s * ldb + p, count);
     for (int r = 0; r < R; ++r) {
       const Vec<T> x = load_first<T, whole>(a + r * lda + p, count);
-      for (int s = 0; s < S; ++s) sum[r][s] += x * y[s];
+      for (int s = 0; s < S; ++s) sum[r * S + s] += x * y[s];
     }
   };
   Int p = 0;
   for (; p + Int(lanes<T>) <= k; p += lanes<T>) add.template operator()<true>(p, lanes<T>);
   if (p < k) add.template operator()<false>(p, static_cast<std::size_t>(k - p));
   T total[R * S];
-  horizontal_sums<T, R * S>(&sum[0][0], total);
+  horizontal_sums<T, R * S>(sum, total);
   for (int r = 0; r < R; ++r)
     for (int s = 0; s < S; ++s) {
       T& out = c[r * ldc + s];
@@ -175,17 +180,26 @@ TAPESTRY_INLINE void dot_tile(Int k, const T* a, Int lda, const T* b, Int ldb, b
     }
 }
 
+/// S rows of b at a time, with groups of at most N rows of a.
+template <class T, int N, int S>
+void dot_rows(Int m, Int n, Int k, const T* a, Int lda, const T* b, Int ldb, bool accumulate, T* c, Int ldc) {
+  const auto with_rows_of_b = [=]<int of_b>(Int j) TAPESTRY_ALWAYS_INLINE {
+    for_groups<N>(m, [=]<int R>(Int i) TAPESTRY_ALWAYS_INLINE {
+      dot_tile<T, R, of_b>(k, a + i * lda, lda, b + j * ldb, ldb, accumulate, c + i * ldc + j, ldc);
+    });
+  };
+  Int j = 0;
+  for (; j + S <= n; j += S) with_rows_of_b.template operator()<S>(j);
+  for (; j < n; ++j) with_rows_of_b.template operator()<1>(j);
+}
+
 template <class T>
 void product_transposed(Int m, Int n, Int k, const T* a, Int lda, const T* b, Int ldb, bool accumulate, T* c, Int ldc) {
-  Int j = 0;
-  for (; j + 2 <= n; j += 2)
-    for_row_groups(m, [&]<int R>(Int i) TAPESTRY_ALWAYS_INLINE {
-      dot_tile<T, R, 2>(k, a + i * lda, lda, b + j * ldb, ldb, accumulate, c + i * ldc + j, ldc);
-    });
-  if (j < n)
-    for_row_groups(m, [&]<int R>(Int i) TAPESTRY_ALWAYS_INLINE {
-      dot_tile<T, R, 1>(k, a + i * lda, lda, b + j * ldb, ldb, accumulate, c + i * ldc + j, ldc);
-    });
+  constexpr int rows_of_b = vector_bytes == 64 ? 4 : 2;
+  for (Int p = 0; p < k; p += depth) {
+    const auto run = m > 2 ? dot_rows<T, 4, rows_of_b> : dot_rows<T, 2, 2 * rows_of_b>;
+    run(m, n, k - p < depth ? k - p : depth, a + p, lda, b + p, ldb, accumulate || p > 0, c, ldc);
+  }
 }
 
 template <class T>

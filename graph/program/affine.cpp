@@ -109,7 +109,7 @@ class AffineBackward final : public Operation<T> {
     const auto [activation, rows, in, out] = size_;
     const Int grain = std::max<Int>(block_rows, chunk_elements / out / block_rows * block_rows);
     // Sums over few columns are better taken at once.
-    const bool apart = out < chunk_elements / 512;
+    const bool apart = out < chunk_elements / 512 || !few_rows_transposed_wins<T>(rows, in, out);
     if (apart && to_x.data != nullptr) few_rows_transposed(rows, in, out, gz, w, to_x.add, to_x.data);
     parallel_for(in, grain, [&, n = rows, depth = in, width = out](Int begin, Int end) {
       if (!apart && to_x.data != nullptr)

@@ -173,6 +173,31 @@ TEST_CASE_TEMPLATE("optimizer kernels: Adam's step, and where gradients are zero
     }
 }
 
+TEST_CASE_TEMPLATE("optimizer kernels: Adam's means of gradients that stay zero end at zero", T, float, double) {
+  const T least = std::numeric_limits<T>::min();
+  AdamStep<T> step{{T(0.5), T(0.99), T(0.5), T(0.01), T(1e-8)}, T(0.1), T(0), T(1)};
+  const UpdateTerms<T> terms{.gradient_limit = std::numeric_limits<T>::infinity()};
+  const auto run = [&](const AdamKernels<T>& table) {
+    T p = 1, g = 0, mean = least, variance = 0;
+    T* const state[] = {&mean, &variance};
+    table.adam(&p, &g, state, 1, terms, step);
+    CHECK(p == T(1));
+    return mean;
+  };
+  for (const auto& isa : tables<AdamKernels<T>>()) {
+    INFO(isa.name);
+    step.epsilon = T(1e-8);
+    CHECK(run(*isa.table) == T(0));
+    // The caller's arithmetic is as before.
+    volatile T half = least;
+    half = half / 2;
+    CHECK(half > T(0));
+    // With a small epsilon such numbers would count.
+    step.epsilon = sizeof(T) == 4 ? T(1e-18) : T(1e-150);
+    CHECK(run(*isa.table) == half);
+  }
+}
+
 TEST_CASE_TEMPLATE("optimizer kernels: LAMB's norms and directions", T, float, double) {
   for (const auto& isa : tables<AdamKernels<T>>())
     for (const std::size_t length : {std::size_t{1}, std::size_t{7}, n}) {
