@@ -36,7 +36,7 @@ TAPESTRY_INLINE Pack<T, U> multiply_add(const Pack<T, U>& x, T y, const Pack<T, 
 }
 
 /// While it lives, numbers below the smallest normal one are taken as 0, where the processor can and it is `wanted`.
-/// Means of gradients that stay zero end there, where arithmetic is several times slower, and no longer decay.
+/// Means of gradients that stay zero end there, where arithmetic is several times slower.
 class SubnormalsAreZero {
  public:
 #if defined(__SSE2__)
