@@ -49,12 +49,12 @@ TEST_CASE("grid: gradients of mean field are added to those that are there, of o
   const auto weights = normal({4, 3, 3}, 9), batch = normal({2, 4, 3, 3}, 10);
   CHECK_NOTHROW(check_gradients(
       [&](const std::vector<Var<double>>& x) {
-        return sum(weights * exp(grid_mean_field(x[0], x[0], {3, 0}))) + sum(square(x[0]));
+        return sum(square(x[0])) + sum(weights * exp(grid_mean_field(x[0], x[0], {3, 0})));
       },
       {normal({4, 3, 3}, 4)}, {.forward_mode = false}));
   CHECK_NOTHROW(check_gradients(
       [&](const std::vector<Var<double>>& x) {
-        return sum(batch * exp(grid_mean_field(x[0], x[1], {3, 0}, GridLayout::states_first))) + sum(square(x[0]));
+        return sum(batch * exp(grid_mean_field(x[0], x[1], {3, 0}, GridLayout::states_first))) + sum(exp(x[0]));
       },
       {normal({2, 4, 3, 3}, 4), normal({4, 4}, 5)}, {.forward_mode = false}));
 }
