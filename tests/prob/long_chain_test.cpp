@@ -82,6 +82,17 @@ TEST_CASE("chains: a hundred thousand steps with potentials of +-500 have the gr
     const auto z = chain_log_partition<double>({unary, transitions});
     CHECK(std::abs(z.data()[0] - static_cast<double>(expected.log_partition)) <
           1e-14 * std::abs(static_cast<double>(expected.log_partition)));
+    const auto best = chain_viterbi<double>({unary, transitions});
+    long double score = 0;
+    for (std::size_t t = 0; t < N; ++t) {
+      const auto state = static_cast<std::size_t>(best.states.data()[t]);
+      score += unary.data()[t * K + state];
+      if (t > 0)
+        score +=
+            transitions
+                .data()[((by_step ? t - 1 : 0) * K + static_cast<std::size_t>(best.states.data()[t - 1])) * K + state];
+    }
+    CHECK(std::abs(best.score.data()[0] - static_cast<double>(score)) < 1e-14 * std::abs(static_cast<double>(score)));
     sum(z).backward();
     double worst = 0, worst_transition = 0;
     for (std::size_t i = 0; i < N * K; ++i)

@@ -109,37 +109,35 @@ TEST_CASE("potentials beyond the range of double are summed with logarithms") {
 TEST_CASE("products that may underflow are summed as numbers where no message is small, else with logarithms") {
   std::mt19937_64 random(7);
   std::uniform_real_distribution<double> uniform(.5, 1);
-  for (const bool small : {false, true}) {
-    // A hundred factors of a range of e^9 each, as soft constraints have.
-    DiscreteModel model;
-    model.cardinalities = {3, 3, 3, 3, 3, 3, 3, 3};
-    for (int i = 0; i < 120; ++i) {
-      const std::int64_t a = i % 8, b = (a + 1 + i / 8 % 7) % 8;
-      model.scopes.push_back({a, b});
-      model.tables.emplace_back();
-      for (int k = 0; k < 9; ++k)
-        model.tables.back().push_back((k + i) % 4 == 0 ? 1e-4 * uniform(random) : uniform(random));
-    }
-    // One state of a variable by e^-700 less likely than the others, by parts; it decides another factor.
-    if (small)
-      for (int i = 0; i < 4; ++i) {
-        model.scopes.push_back({8, 9});
-        model.tables.push_back({1, 1, 1e-76, 1e-76});
-      }
-    if (small) {
-      model.cardinalities.insert(model.cardinalities.end(), {2, 2, 2});
-      model.scopes.push_back({8, 10});
-      model.tables.push_back({1e-290, 1e-300, 1, 2});
-      model.scopes.push_back({9, 10, 8});
-      model.tables.push_back({1e-20, 1, 2, 1, 1, 1e-9, 1, 1});
-    }
-    compare(model, {}, 1e-11);
-    const CliqueTree tree(model.cardinalities, model.scopes, {}, {.maximum = false, .any_range = false});
-    CliqueTreeOptions options{.memory_limit = tree.bytes(), .maximum = false, .any_range = false};
-    if (small)
-      CHECK_THROWS_AS(exact_marginals(model, {}, options), NumericalError);
+  // More than a hundred factors of a range of e^9 each, as soft constraints have.
+  DiscreteModel soft;
+  soft.cardinalities.assign(8, 3);
+  for (int i = 0; i < 120; ++i) {
+    const std::int64_t a = i % 8, b = (a + 1 + i / 8 % 7) % 8;
+    soft.scopes.push_back({a, b});
+    soft.tables.emplace_back();
+    for (int k = 0; k < 9; ++k)
+      soft.tables.back().push_back((k + i) % 4 == 0 ? 1e-4 * uniform(random) : uniform(random));
+  }
+  // What one neighbour makes 1e380 times less likely than the other state, two others together prefer by 1e540.
+  DiscreteModel small;
+  small.cardinalities.assign(4, 2);
+  for (int i = 0; i < 5; ++i) {
+    small.scopes.push_back({0, 1});
+    small.tables.push_back({1, 2, 1e-76, 1e-76});
+  }
+  for (const std::int64_t v : {2, 3}) {
+    small.scopes.push_back({0, v});
+    small.tables.push_back({1e-270, 1e-270, 1, 3});
+  }
+  for (const auto* model : {&soft, &small}) {
+    compare(*model, {}, 1e-11);
+    CliqueTreeOptions options{.maximum = false, .any_range = false};
+    options.memory_limit = CliqueTree(model->cardinalities, model->scopes, {}, options).bytes();
+    if (model == &small)
+      CHECK_THROWS_AS(exact_marginals(*model, {}, options), NumericalError);
     else
-      CHECK(exact_marginals(model, {}, options).possible);
+      CHECK(exact_marginals(*model, {}, options).possible);
   }
 }
 
