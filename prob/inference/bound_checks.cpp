@@ -6,6 +6,7 @@
 #include <limits>
 
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/prob/inference/assignment_walk.hpp>
 #include <tapestry/prob/inference/dense_tables.hpp>
 
 namespace tapestry {
@@ -16,34 +17,14 @@ std::atomic<std::int64_t> comparisons{0};
 
 /// The log-partition by enumeration; the tables hold one batch element.
 double enumerate(const detail::GraphStructure& graph, const detail::DenseTables& tables) {
-  const auto cardinalities = tables.cardinalities();
-  const auto scopes = tables.scopes();
-  std::vector<std::int64_t> states(cardinalities.size(), 0), seen(cardinalities.size(), -1);
-  for (const auto& [variable, state] : graph.evidence)
-    seen[static_cast<std::size_t>(variable)] = states[static_cast<std::size_t>(variable)] = state;
   double largest = -std::numeric_limits<double>::infinity(), total = 0;
-  while (true) {
-    double score = 0;
-    for (std::size_t f = 0; f < scopes.size(); ++f) {
-      std::int64_t entry = 0;
-      for (const std::int64_t v : scopes[f])
-        entry = entry * cardinalities[static_cast<std::size_t>(v)] + states[static_cast<std::size_t>(v)];
-      score += tables.tables()[f][entry];
-    }
-    if (score > largest) {
-      total = total * std::exp(largest - score) + 1;
-      largest = score;
-    } else if (score != -std::numeric_limits<double>::infinity()) {
-      total += std::exp(score - largest);
-    }
-    bool advanced = false;
-    for (std::size_t v = states.size(); v-- > 0 && !advanced;) {
-      if (seen[v] >= 0) continue;
-      advanced = ++states[v] < cardinalities[v];
-      if (!advanced) states[v] = 0;
-    }
-    if (!advanced) return largest + std::log(total);
-  }
+  detail::for_each_score(tables.cardinalities(), tables.scopes(), tables.tables(), graph.evidence,
+                         [&](const auto&, double score) {
+                           if (score > largest) total *= std::exp(largest - score);
+                           largest = std::max(largest, score);
+                           total += std::exp(score - largest);
+                         });
+  return largest + std::log(total);
 }
 
 }  // namespace
@@ -63,11 +44,7 @@ void check_bound(const FactorGraph<T>& graph, const InferenceResult<T>& result, 
   const double most = most_assignments;
   if (most <= 0 || result.kind == BoundKind::estimate) return;
   const auto& structure = *graph.structure();
-  double count = 1;
-  for (const auto& group : structure.variables)
-    count *= std::pow(static_cast<double>(group.cardinality), static_cast<double>(group.size()));
-  for (const auto& [variable, state] : structure.evidence) count /= static_cast<double>(graph.cardinality(variable));
-  if (count > most) return;
+  if (assignment_count(cardinalities_of(structure), structure.evidence) > most) return;
   std::vector<const T*> inputs;
   std::vector<PotentialLayout> layouts;
   for (std::size_t g = 0; g < structure.factors.size(); ++g) {

@@ -35,9 +35,9 @@ DenseTables::DenseTables(const GraphStructure& graph) : graph_(graph), offsets_{
   }
 }
 
-std::vector<std::int64_t> DenseTables::cardinalities() const {
+std::vector<std::int64_t> cardinalities_of(const GraphStructure& graph) {
   std::vector<std::int64_t> out;
-  for (const auto& group : graph_.variables)
+  for (const auto& group : graph.variables)
     out.insert(out.end(), static_cast<std::size_t>(group.size()), group.cardinality);
   return out;
 }

@@ -6,6 +6,9 @@
 
 namespace tapestry::detail {
 
+/// Of all variables, group by group.
+std::vector<std::int64_t> cardinalities_of(const GraphStructure& graph);
+
 /// A factor graph's factors as plain tables of logarithms in double, and back. Factors of other kinds than tables are
 /// written out over all states.
 class DenseTables {
@@ -13,7 +16,7 @@ class DenseTables {
   /// @throws NumericalError for a factor too large to be written out
   explicit DenseTables(const GraphStructure& graph);
 
-  std::vector<std::int64_t> cardinalities() const;
+  std::vector<std::int64_t> cardinalities() const { return cardinalities_of(graph_); }
   /// Of all groups' factors, in order.
   std::vector<std::vector<std::int64_t>> scopes() const;
 

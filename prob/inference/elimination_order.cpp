@@ -4,6 +4,7 @@
 #include <queue>
 
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/prob/inference/split_mix.hpp>
 
 namespace tapestry {
 namespace {
@@ -14,13 +15,6 @@ constexpr double most_search_steps = 4e9, most_hopeless_steps = 3e8;
 constexpr int most_hopeless_rounds = 20;
 
 using Graph = std::vector<std::vector<std::int32_t>>;
-
-std::uint64_t mix(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
 
 Graph interaction_graph(std::size_t variables, const std::vector<std::vector<std::int64_t>>& scopes) {
   Graph graph(variables);
@@ -104,7 +98,7 @@ class Run {
 
   void enqueue(std::int32_t v, double cost) {
     cost_[static_cast<std::size_t>(v)] = cost;
-    queue_.push({cost, mix(seed_ ^ static_cast<std::uint64_t>(v)), v});
+    queue_.push({cost, detail::split_mix(seed_ ^ static_cast<std::uint64_t>(v)), v});
   }
 
   double table(std::int32_t v) {
@@ -222,7 +216,8 @@ EliminationOrder elimination_order(const std::vector<std::int64_t>& cardinalitie
       if (best.complete && (steps > best.entries || steps > most_search_steps / 8)) return best;
       // The first round's are what each heuristic gives by itself.
       Run run(graph, cardinalities, heuristics[i],
-              round == 0 ? options.seed : mix(options.seed + static_cast<std::uint64_t>(round) * heuristics.size() + i),
+              round == 0 ? options.seed
+                         : detail::split_mix(options.seed + static_cast<std::uint64_t>(round) * heuristics.size() + i),
               best.complete ? best.entries : 1e300);
       EliminationOrder order = run.run();
       steps += run.steps();

@@ -11,6 +11,8 @@
 #include <tapestry/autodiff/ops/shaping.hpp>
 #include <tapestry/autodiff/ops/softmax.hpp>
 #include <tapestry/prob/entry_sums.hpp>
+#include <tapestry/prob/inference/assignment_walk.hpp>
+#include <tapestry/prob/inference/dense_tables.hpp>
 #include <tapestry/prob/inference/message_operations.hpp>
 
 namespace tapestry {
@@ -20,28 +22,17 @@ constexpr const char* method_name = "enumeration";
 
 /// All assignments that agree with the evidence, one after the other: [count, variables].
 std::vector<std::int64_t> assignments_of(const detail::GraphStructure& graph, double limit, std::int64_t batches) {
-  const auto n = static_cast<std::size_t>(graph.size());
-  std::vector<std::int64_t> states(n, 0), seen(n, -1), cardinalities;
-  for (const auto& group : graph.variables)
-    cardinalities.insert(cardinalities.end(), static_cast<std::size_t>(group.size()), group.cardinality);
-  for (const auto& [variable, state] : graph.evidence)
-    seen[static_cast<std::size_t>(variable)] = states[static_cast<std::size_t>(variable)] = state;
-  double count = 1, each = static_cast<double>(n);
-  for (std::size_t v = 0; v < n; ++v) count *= seen[v] < 0 ? static_cast<double>(cardinalities[v]) : 1;
+  const auto cardinalities = detail::cardinalities_of(graph);
+  const double count = detail::assignment_count(cardinalities, graph.evidence);
+  auto each = static_cast<double>(cardinalities.size());
   for (const auto& group : graph.factors) each += static_cast<double>(group.factors());
   if (count * std::max(each, 1.0) * static_cast<double>(batches) > limit)
     fail<NumericalError>(method_name, count, " assignments of ", each, " variables and factors in ", batches,
                          " batch elements are more than the limit of ", limit);
   std::vector<std::int64_t> out;
-  for (bool more = count > 0; more;) {
-    out.insert(out.end(), states.begin(), states.end());
-    more = false;
-    for (std::size_t v = n; v-- > 0 && !more;) {
-      if (seen[v] >= 0) continue;
-      more = ++states[v] < cardinalities[v];
-      if (!more) states[v] = 0;
-    }
-  }
+  detail::for_each_assignment(cardinalities, graph.evidence, [&](const std::vector<std::int64_t>& assignment) {
+    out.insert(out.end(), assignment.begin(), assignment.end());
+  });
   return out;
 }
 

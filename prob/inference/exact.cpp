@@ -5,6 +5,7 @@
 #include <limits>
 
 #include <tapestry/autodiff/error.hpp>
+#include <tapestry/prob/inference/assignment_walk.hpp>
 
 namespace tapestry {
 namespace {
@@ -46,33 +47,21 @@ std::vector<std::vector<double>> split(const std::vector<double>& flat, const st
   return out;
 }
 
-/// Visits each assignment with the logarithm of its score, impossible ones left out.
+/// Visits each possible assignment with the logarithm of its score.
 template <class Visit>
-void for_each_assignment(const DiscreteModel& model, const Evidence& evidence, double limit, Visit visit) {
+void enumerate(const DiscreteModel& model, const Evidence& evidence, double limit, Visit visit) {
   validate(model, RowSums::at_most_one);
   validate(evidence, model.cardinalities);
-  std::vector<std::int64_t> assignment(model.cardinalities.size(), 0);
-  std::vector<bool> observed(assignment.size());
-  for (const auto& [variable, state] : evidence) {
-    assignment[static_cast<std::size_t>(variable)] = state;
-    observed[static_cast<std::size_t>(variable)] = true;
-  }
-  double count = 1;
-  for (std::size_t v = 0; v < assignment.size(); ++v)
-    if (!observed[v]) count *= static_cast<double>(model.cardinalities[v]);
+  const double count = detail::assignment_count(model.cardinalities, evidence);
   if (count > limit)
     fail<NumericalError>("enumerate", "there are ", count, " assignments, more than the limit of ", limit);
-  while (true) {
-    const double score = log_score(model, assignment);
-    if (score != minus_infinity) visit(assignment, score);
-    bool advanced = false;
-    for (std::size_t v = assignment.size(); v-- > 0 && !advanced;) {
-      if (observed[v]) continue;
-      advanced = ++assignment[v] < model.cardinalities[v];
-      if (!advanced) assignment[v] = 0;
-    }
-    if (!advanced) return;
+  std::vector<std::vector<double>> logarithms = model.tables;
+  std::vector<const double*> tables;
+  for (auto& table : logarithms) {
+    for (double& x : table) x = std::log(x);
+    tables.push_back(table.data());
   }
+  detail::for_each_score(model.cardinalities, model.scopes, tables, evidence, visit);
 }
 
 }  // namespace
@@ -105,7 +94,7 @@ ExactMaximum exact_maximum(const DiscreteModel& model, const Evidence& evidence,
 
 ExactMarginals enumerate_marginals(const DiscreteModel& model, const Evidence& evidence, double limit) {
   double largest = minus_infinity;
-  for_each_assignment(model, evidence, limit, [&](const auto&, double score) { largest = std::max(largest, score); });
+  enumerate(model, evidence, limit, [&](const auto&, double score) { largest = std::max(largest, score); });
   ExactMarginals result;
   result.possible = largest != minus_infinity;
   result.log_partition = minus_infinity;
@@ -113,17 +102,13 @@ ExactMarginals enumerate_marginals(const DiscreteModel& model, const Evidence& e
   for (const std::int64_t k : model.cardinalities) result.variables.emplace_back(static_cast<std::size_t>(k), 0.0);
   for (const auto& table : model.tables) result.factors.emplace_back(table.size(), 0.0);
   double total = 0;
-  for_each_assignment(model, evidence, limit, [&](const auto& assignment, double score) {
+  enumerate(model, evidence, limit, [&](const auto& assignment, double score) {
     const double p = std::exp(score - largest);
     total += p;
     for (std::size_t v = 0; v < assignment.size(); ++v)
       result.variables[v][static_cast<std::size_t>(assignment[v])] += p;
-    for (std::size_t f = 0; f < model.scopes.size(); ++f) {
-      std::int64_t entry = 0;
-      for (const std::int64_t v : model.scopes[f])
-        entry = entry * model.cardinalities[static_cast<std::size_t>(v)] + assignment[static_cast<std::size_t>(v)];
-      result.factors[f][static_cast<std::size_t>(entry)] += p;
-    }
+    for (std::size_t f = 0; f < model.scopes.size(); ++f)
+      result.factors[f][detail::entry_at(assignment, model.scopes[f], model.cardinalities)] += p;
   });
   for (auto* group : {&result.variables, &result.factors})
     for (auto& marginal : *group)
@@ -136,7 +121,7 @@ ExactMaximum enumerate_maximum(const DiscreteModel& model, const Evidence& evide
   ExactMaximum result;
   result.log_value = minus_infinity;
   result.possible = false;
-  for_each_assignment(model, evidence, limit, [&](const auto& assignment, double score) {
+  enumerate(model, evidence, limit, [&](const auto& assignment, double score) {
     if (score > result.log_value) {
       result.log_value = score;
       result.assignment = assignment;

@@ -7,6 +7,7 @@
 #include <tapestry/prob/inference/cluster_mean_field.hpp>
 #include <tapestry/prob/inference/elimination_order.hpp>
 #include <tapestry/prob/inference/gibbs_sampler.hpp>
+#include <tapestry/prob/inference/split_mix.hpp>
 #include <tapestry/prob/split.hpp>
 
 // Many variables at once: by colours, and in blocks.
@@ -16,13 +17,9 @@ namespace {
 constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
 constexpr std::size_t variables_per_chunk = 256;
 
-/// A number in [0, 1) for each pair (Steele, Lea, Flood 2014).
+/// A number in [0, 1) for each pair.
 double uniform_of(std::uint64_t seed, std::uint64_t counter) {
-  std::uint64_t x = seed + counter * 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  x ^= x >> 31;
-  return static_cast<double>(x >> 11) * 0x1p-53;
+  return static_cast<double>(split_mix(seed + (counter - 1) * 0x9e3779b97f4a7c15) >> 11) * 0x1p-53;
 }
 
 /// Numbers as exponentials of their distance to the largest, which is returned.

@@ -45,6 +45,8 @@ class TableProduct {
 
  private:
   using Axes = std::uint64_t;  // of the scope, the outermost first
+  // An operand of so many entries does not stay in the second-level cache.
+  static constexpr std::size_t large_operand = 32768;
 
   /// One run of absent axes to be filled or summed out: x[outer][n][inner], without n on the other side.
   struct Step {
