@@ -35,7 +35,8 @@ ComposedGraph<T>::ComposedGraph(std::shared_ptr<const GraphStructure> structure,
   for (std::size_t g = 0; g < structure_->factors.size(); ++g) {
     const auto& group = structure_->factors[g];
     if (group.kind != FactorKind::table)
-      fail<GraphError>("factor_graph", "factor group '", group.name, "' is not of tables: write its factors out");
+      fail<GraphError>("factor_graph", "factor group '", group.name,
+                       "' is not of tables: write its factors out as tables, or take Enumeration");
     if (group.arity() > FactorStructure::most_axes)
       fail<GraphError>("factor_graph", "factor group '", group.name, "' has tables over ", group.arity(),
                        " variables; composed inference takes at most ", FactorStructure::most_axes);

@@ -15,7 +15,7 @@ std::vector<Var<T>> cooled(const Passing& passing, const std::vector<Var<T>>& po
   if (temperature == 0)
     fail<GraphError>("belief_propagation",
                      "messages of temperature 0 are maxima, piecewise linear: their second derivatives are zero or do "
-                     "not exist");
+                     "not exist; take a small positive temperature");
   std::vector<Var<T>> out;
   for (const Var<T>& x : potentials) out.push_back(temperature == 1 ? x : x * static_cast<T>(1 / temperature));
   return out;

@@ -112,7 +112,8 @@ class MarginalDerivative final : public Operation<T>, public SavedOperation {
     }
   }
   void vjp(Vjp<T>&) override {
-    fail<GraphError>("junction_tree", "the log-partition has two derivatives and its marginals one, not more");
+    fail<GraphError>("junction_tree",
+                     "the log-partition has two derivatives and its marginals one: take Enumeration for more");
   }
 
  private:

@@ -84,7 +84,7 @@ void MessageEngine::read_backward(const double* messages, double partition_gradi
     if (group.kind != FactorKind::table) {
       if (curved)
         fail<GraphError>("belief_propagation", "probabilities of factor group '", group.name,
-                         "' are not differentiable: only those of tables are");
+                         "' are not differentiable: write its factors out as tables, or take Enumeration");
       std::vector<double> cavity(static_cast<std::size_t>(width(group))), out(cavity.size()),
           g(static_cast<std::size_t>(f.entries), 0.0);
       cavities(f, messages + f.messages, cavity.data());

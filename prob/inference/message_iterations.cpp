@@ -63,9 +63,10 @@ class MessageIterations final : public Operation<T>, public SavedOperation {
 
   void vjp(Vjp<T>& c) override {
     if (through(mode()))
-      fail<GraphError>("belief_propagation",
-                       "second derivatives through iterations are for the flooding schedule; at the fixed point "
-                       "(GradientMode::implicit) any schedule has them");
+      fail<GraphError>(
+          "belief_propagation",
+          "second derivatives through iterations are for the flooding schedule (Schedule::flooding); at the "
+          "fixed point (GradientMode::implicit) any schedule has them");
     const Var<T> messages = c.output().detach();
     vjp_through<T>(c, [&](const std::vector<Var<T>>& potentials) {
       return std::vector<Var<T>>{ComposedMessages<T>(*passing_, potentials).fixed_point(messages)};

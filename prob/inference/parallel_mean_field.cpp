@@ -176,6 +176,10 @@ InferenceResult<T> parallel_mean_field(const FactorGraph<T>& graph, const MeanFi
   const auto start = std::chrono::steady_clock::now();
   if (!(options.damping >= 0 && options.damping < 1))
     fail<NumericalError>("mean_field", "damping is ", options.damping, ", outside [0, 1)");
+  for (const auto& group : graph.factor_groups())
+    if (group.kind != FactorKind::table)
+      fail<GraphError>("mean_field", "parallel updates take tables, factor group '", group.name,
+                       "' is of another kind: take MeanFieldUpdate::coordinate, or write its factors out as tables");
   const ComposedGraph<T> parts(graph.structure(), graph.batch());
   const auto& potentials = graph.all_potentials();
   if (!capturing()) check_tables(*graph.structure(), potentials);

@@ -76,6 +76,12 @@ class PlainInference : public Operation<T> {
     }
   }
 
+  void vjp(Vjp<T>&) override {
+    fail<GraphError>(this->name(),
+                     "there are neither second derivatives nor forward mode: take MeanField with "
+                     "MeanFieldUpdate::parallel, or Enumeration");
+  }
+
   void backward(Backward<T>& c) override {
     const auto potentials = potentials_of(*structure_, c, 0);
     DenseTables tables(*structure_);
