@@ -15,7 +15,8 @@ struct AdamOptions {
 };
 
 /// Adam (Kingma and Ba 2015): m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; the step is
-/// rate m' / (sqrt(v') + epsilon), m' and v' being m / (1 - beta1^t) and v / (1 - beta2^t).
+/// rate m' / (sqrt(v') + epsilon), m' and v' being m / (1 - beta1^t) and v / (1 - beta2^t). Subnormal numbers are taken
+/// as 0 where epsilon is so large (1e-15 in float) that it makes no difference but in time.
 template <class T>
 class Adam : public AdamFamily<T> {
  public:

@@ -120,7 +120,7 @@ TEST_CASE_TEMPLATE("optimizer kernels: Adam from the factors of a gradient is Ad
   const auto products = tables<FewRowsKernels<T>>();
   for (std::size_t k = 0; k < sets.size(); ++k)
     for (const std::int64_t few : {1, 2, 8, 16, 17})
-      for (const std::int64_t columns : {1, 16, 33, 70})
+      for (const std::int64_t columns : {1, 16, 33, 147})
         for (const AdamStep<T>& step : {adam, nadam, amsgrad, fixed})
           for (const UpdateTerms<T>& terms : {plain, all_terms<T>()}) {
             INFO(sets[k].name, " ", few, " x ", columns, &terms == &plain ? " plain" : "");
