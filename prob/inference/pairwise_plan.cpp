@@ -6,6 +6,26 @@
 #include <tapestry/prob/inference/pairwise_passing.hpp>
 
 namespace tapestry::detail {
+namespace {
+
+/// That of the structure, which is made once.
+std::shared_ptr<const PairwiseWiring> wiring_of(const GraphStructure& graph, std::size_t pairs) {
+  constexpr std::int64_t kind = -1;
+  if (auto kept = graph.plans.find({kind})) return std::static_pointer_cast<const PairwiseWiring>(kept);
+  std::vector<std::int64_t> first(pairs), second(pairs);
+  std::size_t at = 0;
+  for (const auto& group : graph.factors)
+    for (std::int64_t f = 0; group.arity() == 2 && f < group.factors(); ++f, ++at) {
+      first[at] = group.scopes[2 * f];
+      second[at] = group.scopes[2 * f + 1];
+    }
+  auto made = std::make_shared<const PairwiseWiring>(static_cast<std::size_t>(graph.size()), pairs, first.data(),
+                                                     second.data());
+  graph.plans.keep({kind}, made);
+  return made;
+}
+
+}  // namespace
 
 std::shared_ptr<const PairwisePlan> PairwisePlan::of(const std::shared_ptr<const GraphStructure>& graph,
                                                      const std::vector<double>& weights) {
@@ -35,15 +55,7 @@ std::shared_ptr<const PairwisePlan> PairwisePlan::of(const std::shared_ptr<const
     }
   if (std::all_of(plan->weights_.begin(), plan->weights_.end(), [](double w) { return w == 1; }))
     plan->weights_.clear();
-  std::vector<std::int64_t> first(static_cast<std::size_t>(pairs)), second(first.size());
-  std::size_t at = 0;
-  for (const auto& group : graph->factors)
-    for (std::int64_t f = 0; group.arity() == 2 && f < group.factors(); ++f, ++at) {
-      first[at] = group.scopes[2 * f];
-      second[at] = group.scopes[2 * f + 1];
-    }
-  plan->wiring_ = std::make_shared<const PairwiseWiring>(static_cast<std::size_t>(graph->size()), first.size(),
-                                                         first.data(), second.data());
+  plan->wiring_ = wiring_of(*graph, static_cast<std::size_t>(pairs));
   return plan;
 }
 

@@ -13,6 +13,7 @@
 #include <tapestry/prob/inference/belief_propagation.hpp>
 #include <tapestry/prob/inference/junction_tree.hpp>
 #include <tapestry/prob/inference/message_operations.hpp>
+#include <tapestry/prob/inference/pairwise_passing.hpp>
 
 #include "prob/normal_numbers.hpp"
 
@@ -266,4 +267,25 @@ TEST_CASE("pairwise passing: an assignment's score is that of the potentials as 
   CHECK(r.assignment_score.shape() == expected.shape());
   for (std::int64_t b = 0; b < expected.size(); ++b)
     CHECK(r.assignment_score.data()[b] == doctest::Approx(expected.data()[b]).epsilon(1e-12));
+}
+
+TEST_CASE("pairwise passing: the wiring of a structure is made once, and anew when factors are added") {
+  FactorGraph<double> graph;
+  const auto a = graph.add_variables("a", {5}, 3);
+  graph.add_factors("edges", chain_edges(graph.ids(a)), Var<double>(normal_numbers({4, 3, 3}, 1)));
+  const auto wiring = [&] { return detail::PairwisePlan::of(graph.structure())->wiring(); };
+  // Exact on a tree.
+  const auto check = [&] {
+    const auto r = infer(graph, BeliefPropagation{.iterations = 10}), exact = infer(graph, JunctionTree{});
+    CHECK(r.log_partition.item() == doctest::Approx(exact.log_partition.item()).epsilon(1e-12));
+  };
+  check();
+  const auto first = wiring();
+  check();
+  CHECK(wiring() == first);
+  const auto b = graph.add_variables("b", {1}, 3);
+  graph.add_factors("more", IndexTensor{{2, graph.ids(b).data()[0]}}, Var<double>(normal_numbers({1, 3, 3}, 2)));
+  check();
+  CHECK(wiring() != first);
+  CHECK(wiring()->factors() == 5);
 }
