@@ -187,6 +187,11 @@ TEST_CASE("malformed graphs are refused and left as they were") {
   CHECK_THROWS_AS(graph.add_structured("x", FactorKind::parity, indices({1, 2}, {0, 3}), Var<double>::zeros({2})),
                   ShapeError);
   CHECK(graph.factor_groups().empty());
+  CHECK(graph.variable_groups().size() == 2);
+  graph.observe(0, 1);
+  CHECK_THROWS_AS(graph.observe({{1, 1}, {2, 9}}), IndexError);
+  CHECK_THROWS_AS(graph.observe({{1, 1}, {0, 0}}), IndexError);
+  CHECK(graph.evidence().size() == 1);
   graph.add_unary("u", a, Var<double>::zeros({5, 3, 2}));
   CHECK_THROWS_AS(graph.set_potentials(0, Var<double>::zeros({3})), ShapeError);
   CHECK(graph.batch() == 5);
