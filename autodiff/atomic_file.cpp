@@ -14,6 +14,12 @@ namespace tapestry::detail {
 
 AtomicFile::AtomicFile(std::string operation, std::filesystem::path path)
     : operation_(std::move(operation)), path_(std::move(path)) {
+  // A device or a pipe would be gone, and a file in its place.
+  std::error_code none;
+  const std::filesystem::file_status there = std::filesystem::status(path_, none);
+  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there) &&
+      !std::filesystem::is_directory(there))
+    fail<IoError>(operation_, path_.string(), " is not a regular file, and is not replaced by one");
   static std::atomic<unsigned> files{0};
   do {
     beside_ = path_;

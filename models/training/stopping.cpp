@@ -87,8 +87,10 @@ class PlateauOf final : public Stopping::Part {
 double EpochReport::metric(const std::string& name) const {
   for (const auto& [key, value] : metrics)
     if (key == name) return value;
-  if (name != "loss") fail("EpochReport::metric", "no metric '", name, "'");
-  return loss;
+  if (name == "loss") return loss;
+  std::string known = "loss";
+  for (const auto& [key, value] : metrics) known += ", " + key;
+  fail("EpochReport::metric", "no metric '", name, "'; there are: ", known);
 }
 
 Stopping::Stopping(std::function<std::string(const EpochReport&)> check)

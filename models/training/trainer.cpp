@@ -24,6 +24,11 @@ void remove_parts(const std::filesystem::path& path) {
   }
 }
 
+template <class T>
+bool any_gradient(const std::vector<Var<T>>& parameters) {
+  return std::any_of(parameters.begin(), parameters.end(), [](const Var<T>& p) { return p.has_gradient(); });
+}
+
 }  // namespace
 
 template <class T>
@@ -109,6 +114,7 @@ void Trainer<T>::write_checkpoint(const LoaderState& position) {
 
 template <class T>
 void Trainer<T>::begin(LoaderState& position, std::int64_t batches) {
+  if (batches == 0) fail(operation, "the data set has no batches");
   batches_ = batches;
   history_.clear();
   interruption_.clear();
@@ -156,6 +162,9 @@ void Trainer<T>::step(const Var<T>& loss, double weight, const LoaderState& posi
   if (!std::isfinite(value)) fail<NumericalError>(operation, "the loss of step ", steps_ + 1, " is ", value);
   optimizer_.zero_gradients();
   loss.backward();
+  if (history_.empty() && weight_sum_ == 0 && !any_gradient(optimizer_.parameters()))
+    fail(operation, "the loss of step ", steps_ + 1,
+         " gives no parameter of the optimiser a gradient: all are frozen, or those of another model");
   optimizer_.set_rate(base_rate_ * options_.schedule(steps_));
   if (position.position >= batches_) gradient_norm_ = optimizer_.gradient_norm();
   optimizer_.step();

@@ -1,5 +1,6 @@
 #include <tapestry/autodiff/atomic_file.hpp>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -80,4 +81,11 @@ TEST_CASE("atomic file: errors name the operation and the path") {
     CHECK_THROWS_AS(file.commit(), IoError);
   }
   CHECK(folder.files() == 1);
+  // What is no file stays what it is.
+  const auto pipe = folder.path / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK_THROWS_WITH_AS(AtomicFile("save", pipe),
+                       ("save: " + pipe.string() + " is not a regular file, and is not replaced by one").c_str(),
+                       IoError);
+  CHECK(std::filesystem::is_fifo(pipe));
 }

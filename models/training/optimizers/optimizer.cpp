@@ -33,6 +33,7 @@ struct Optimizer<T>::Gradient {
 template <class T>
 Optimizer<T>::Optimizer(const ParameterGroups<T>& parameters, Setup setup)
     : setup_(std::move(setup)), members_(parameters.members()), counts_(members_.size(), 0) {
+  if (members_.empty()) fail(setup_.name, "there are no parameters to update");
   set_rate(setup_.rate);
   check(setup_.weight_decay >= 0 && std::isfinite(setup_.weight_decay), "a weight decay", setup_.weight_decay);
   for (const auto& member : members_) {

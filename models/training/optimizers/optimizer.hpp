@@ -74,7 +74,7 @@ class Optimizer : public ParameterUpdate<T> {
     bool decoupled = false;
     std::vector<OptimizerTensor> tensors = {};
   };
-  /// @throws Error for a rate or decay out of range
+  /// @throws Error for a rate or decay out of range, or no parameters
   Optimizer(const ParameterGroups<T>& parameters, Setup setup);
 
   struct Step {

@@ -40,7 +40,8 @@ TEST_CASE("stopping: a plateau of a metric, whichever way is better") {
   CHECK(f1.check(with_loss(0.5)) == "");
   CHECK(f1.check(with_loss(0.4)) == "");
   CHECK(f1.check(with_loss(0.45)) == "no improvement of f1");
-  CHECK_THROWS_WITH_AS(stopping::plateau("auc", 1).check(with_loss(1)), "EpochReport::metric: no metric 'auc'", Error);
+  CHECK_THROWS_WITH_AS(stopping::plateau("auc", 1).check(with_loss(1)),
+                       "EpochReport::metric: no metric 'auc'; there are: loss, f1", Error);
 }
 
 TEST_CASE("stopping: small gradients, small steps, and a criterion of one's own") {

@@ -138,6 +138,14 @@ TEST_CASE("trainer: keeps the best model; refuses a loss that is not finite and 
     return loss(batch) * std::numeric_limits<float>::infinity();
   };
   CHECK_THROWS_WITH_AS(other.run(loader, infinite), "Trainer: the loss of step 1 is inf", NumericalError);
+  Loader<std::vector<Example>> empty(examples(0), {.workers = 0});
+  CHECK_THROWS_WITH_AS(other.run(empty, loss), "Trainer: the data set has no batches", Error);
+  const Net stranger(2);
+  CHECK_THROWS_WITH_AS(
+      other.run(loader, [&](const std::vector<Example>& batch) { return loss_of(stranger, batch); }),
+      "Trainer: the loss of step 1 gives no parameter of the optimiser a gradient: all are frozen, or those of another "
+      "model",
+      Error);
   CHECK(net.first.tensor() == at_best);
 }
 

@@ -266,6 +266,7 @@ TEST_CASE("optimizer: a frozen parameter and one without gradient stay; bad opti
   CHECK(frozen.value()(0) == 7);
   CHECK(unused.value()(0) == 5);
   CHECK_THROWS_WITH_AS(Sgd<double>({x}, {.rate = -1}), "Sgd: a rate of -1", Error);
+  CHECK_THROWS_WITH_AS(Adam<double>(std::vector<Var<double>>{}), "Adam: there are no parameters to update", Error);
   CHECK_THROWS_AS(Sgd<double>({x}, {.nesterov = true}), Error);
   CHECK_THROWS_AS(Sgd<double>({x * x}, {.rate = 1}), GraphError);
   CHECK_THROWS_AS(Adam<double>({x}, {.beta1 = 1}), Error);
