@@ -21,16 +21,18 @@ using namespace tapestry;
 struct Net {
   Var<float> first, second;
   mutable Generator noise{3};
+  Dropout<float> dropout{0.2, Generator(8)};
   Mode mode;
   explicit Net(std::uint64_t seed, std::int64_t hidden = 16) {
     Generator generator(seed);
     first = initializers::xavier_normal().parameter<float>({3, hidden}, generator);
     second = initializers::xavier_normal().parameter<float>({hidden, 1}, generator);
   }
-  void members(Members& m) { m("first", first)("second", second)("noise", noise)("mode", mode); }
+  void members(Members& m) { m("first", first)("second", second)("noise", noise)("dropout", dropout)("mode", mode); }
   Var<float> forward(const Var<float>& x) const {
     Var<float> h = tanh(matmul(x, first));
-    // Noise that the generator among the members gives: a run that continues must not repeat it.
+    // Numbers that the generators among the members give: a run that continues must not repeat them.
+    h = dropout.forward(h);
     if (mode.training) h = h + Var<float>(noise.normal<float>(h.shape(), 0.f, 0.1f));
     return matmul(h, second);
   }
