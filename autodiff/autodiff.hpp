@@ -35,6 +35,7 @@
 #include <tapestry/autodiff/ops/sorting.hpp>
 #include <tapestry/autodiff/ops/sparse.hpp>
 #include <tapestry/autodiff/ops/special.hpp>
+#include <tapestry/autodiff/positions.hpp>
 #include <tapestry/autodiff/random.hpp>
 #include <tapestry/autodiff/tape.hpp>
 #include <tapestry/autodiff/tensor.hpp>

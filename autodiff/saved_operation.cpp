@@ -102,6 +102,9 @@ void Attributes::exchange(Indices& indices, Use use) {
   if (number < all.indices.size()) {
     // What one operation computes, others may only read where they check it.
     require(!reading_ || (use != Use::state && (use == Use::computed || !all.computed[number])));
+    if (use == Use::given && all.computed[number])
+      fail<GraphError>("save_program", "positions of shape ", indices.shape(),
+                       " that an operation finds are read by one that takes only those that are given");
     indices = all.indices[number];
   } else {
     Shape shape = indices.shape();

@@ -70,7 +70,7 @@ class CrossEntropy final : public Operation<T>, public SavedOperation {
     bool ignores = options_.ignored_label.has_value(), weighted = options_.class_weights.has_value();
     std::vector<T> weights;
     if (weighted) weights.assign(options_.class_weights->begin(), options_.class_weights->end());
-    a(labels_), a(options_.reduction), a(options_.smoothing), a(ignores), a(ignored), a(weights), a(weighted);
+    a.computed(labels_), a(options_.reduction), a(options_.smoothing), a(ignores), a(ignored), a(weights), a(weighted);
     Attributes::require(options_.reduction >= Reduction::none && options_.reduction <= Reduction::sum &&
                         options_.smoothing >= 0 && options_.smoothing <= 1);
     if (!a.reading()) return;

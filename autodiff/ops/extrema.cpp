@@ -4,6 +4,7 @@
 #include <tapestry/autodiff/ops/axis_reduction.hpp>
 #include <tapestry/autodiff/ops/masking.hpp>
 #include <tapestry/autodiff/ops/reduction.hpp>
+#include <tapestry/autodiff/positions.hpp>
 #include <tapestry/autodiff/saved_operation.hpp>
 
 namespace tapestry {
@@ -32,9 +33,7 @@ class Extremum final : public AxisReduction<T> {
       kernel(x.data + o * v.axis * v.inner, part, c.output().data + o * v.inner);
     });
   }
-  void backward(Backward<T>& c) override {
-    this->backward_by(kernels<ReduceKernels<T>>().extremum_backward, c, grain);
-  }
+  void backward(Backward<T>& c) override { this->backward_by(kernels<ReduceKernels<T>>().extremum_backward, c, grain); }
   void vjp(Vjp<T>& c) override { c.add(0, shared(this->kept(c.gradient(), c.shape(0)), c.input(0), c.output())); }
   std::vector<Var<T>> jvp(Jvp<T>& c) override {
     return {reshape(sum(shared(c.tangent(0), c.input(0), c.output()), this->axes()), this->result())};
@@ -77,7 +76,7 @@ IndexTensor argument(std::string_view name, const Var<T>& x, std::int64_t axis, 
   Shape result = x.shape();
   result[along] = 1;
   if (!keep_dims) result.erase(along);
-  return argument(name, x.data(), x.shape(), along, along + 1, result, largest);
+  return argument(name, read_for_positions(name, x), x.shape(), along, along + 1, result, largest);
 }
 
 }  // namespace
@@ -102,11 +101,11 @@ IndexTensor argmin(const Var<T>& x, std::int64_t axis, bool keep_dims) {
 }
 template <class T>
 std::int64_t argmax(const Var<T>& x) {
-  return detail::argument("argmax", x.data(), x.shape(), 0, x.rank(), {}, true)();
+  return detail::argument("argmax", detail::read_for_positions("argmax", x), x.shape(), 0, x.rank(), {}, true)();
 }
 template <class T>
 std::int64_t argmin(const Var<T>& x) {
-  return detail::argument("argmin", x.data(), x.shape(), 0, x.rank(), {}, false)();
+  return detail::argument("argmin", detail::read_for_positions("argmin", x), x.shape(), 0, x.rank(), {}, false)();
 }
 
 #define TAPESTRY_INSTANTIATE(T)                                   \

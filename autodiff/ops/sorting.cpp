@@ -112,7 +112,7 @@ Var<T> sort(const Var<T>& x, std::int64_t axis, bool descending) {
 template <class T>
 IndexTensor argsort(const Var<T>& x, std::int64_t axis, bool descending) {
   const int along = normalize_axis("argsort", axis, x.shape());
-  return detail::order(x.data(), x.shape(), along, x.shape()[along], descending);
+  return detail::order(detail::read_for_positions("argsort", x), x.shape(), along, x.shape()[along], descending);
 }
 
 template <class T>
@@ -122,7 +122,7 @@ TopK<T> top_k(const Var<T>& x, std::int64_t k, std::int64_t axis, bool largest) 
   auto operation = std::make_unique<detail::Ordered<T>>("top_k", x.shape(), along, k, largest);
   const Indices positions = operation->positions();
   Var<T> values = record(std::move(operation), x);
-  return {std::move(values), positions.tensor()};
+  return {std::move(values), Positions(positions)};
 }
 
 #define TAPESTRY_INSTANTIATE(T)                                    \

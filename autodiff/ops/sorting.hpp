@@ -1,6 +1,6 @@
 #pragma once
 
-#include <tapestry/autodiff/variable.hpp>
+#include <tapestry/autodiff/positions.hpp>
 
 namespace tapestry {
 
@@ -16,7 +16,7 @@ IndexTensor argsort(const Var<T>& x, std::int64_t axis = -1, bool descending = f
 template <class T>
 struct TopK {
   Var<T> values;
-  IndexTensor indices;
+  Positions indices;
 };
 /// The k largest (smallest) elements along an axis, best first, and their positions.
 /// @throws ShapeError unless the axis has k

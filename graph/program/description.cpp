@@ -114,6 +114,9 @@ std::string describe(ProgramGraph graph) {
   }
   a(graph.inputs);
   a(graph.outputs);
+  count = static_cast<std::int64_t>(graph.positions.size());
+  a(count);
+  for (Indices& positions : graph.positions) a.computed(positions);
   std::string names;
   for (const std::string& name : impossible) names += (names.empty() ? "" : ", ") + name;
   if (!names.empty()) fail<GraphError>("save_program", "there are operations that can't be saved: ", names);
@@ -125,7 +128,8 @@ namespace {
 /// Reads a graph, of which nothing is believed.
 class Reader {
  public:
-  Reader(std::string bytes, DType type, std::size_t most_bytes) : a_(std::move(bytes)), most_bytes_(most_bytes) {
+  Reader(std::string bytes, DType type, std::size_t most_bytes, std::uint32_t version)
+      : a_(std::move(bytes)), most_bytes_(most_bytes), version_(version) {
     graph_.dtype = type;
   }
 
@@ -161,6 +165,7 @@ class Reader {
       Attributes::require(graph_.values[id].kind != Kind::input || seen[id] != 0);
     Attributes::require(!graph_.outputs.empty());
     for (const ValueId id : graph_.outputs) Attributes::require(id < graph_.values.size() && is_known(id));
+    if (version_ >= 2) read_positions();
     Attributes::require(a_.at_end());
     return std::move(graph_);
   }
@@ -173,6 +178,14 @@ class Reader {
     return n;
   }
   bool is_known(ValueId id) const { return known_[graph_.values[id].root]; }
+
+  void read_positions() {
+    for (std::int64_t n = count(8); n > 0; --n) {
+      graph_.positions.emplace_back();
+      a_.computed(graph_.positions.back());
+      Attributes::require(written_.contains(graph_.positions.back().data()));
+    }
+  }
 
   void read_step() {
     ProgramStep step;
@@ -218,6 +231,7 @@ class Reader {
       Attributes::require(false);
     }
     Attributes::require(own.at_end());
+    written_.insert(own.arrays_written().begin(), own.arrays_written().end());
     check_shapes(step);
   }
 
@@ -243,15 +257,17 @@ class Reader {
   }
 
   Attributes a_;
+  std::set<const void*> written_;
   std::size_t most_bytes_;
+  std::uint32_t version_;
   ProgramGraph graph_;
   std::vector<bool> known_;
 };
 
 }  // namespace
 
-ProgramGraph read_description(std::string bytes, DType type, std::size_t most_bytes) {
-  return Reader(std::move(bytes), type, most_bytes).read();
+ProgramGraph read_description(std::string bytes, DType type, std::size_t most_bytes, std::uint32_t version) {
+  return Reader(std::move(bytes), type, most_bytes, version).read();
 }
 
 }  // namespace tapestry::detail

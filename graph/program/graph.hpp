@@ -82,6 +82,7 @@ struct ProgramGraph {
   std::vector<ProgramValue> values;
   std::vector<ProgramStep> steps;
   std::vector<ValueId> inputs, outputs;
+  std::vector<Indices> positions;  ///< results that are no variables: steps write them
 
   std::size_t bytes(ValueId id) const {
     return static_cast<std::size_t>(values[id].shape.elements()) * element_size(dtype);

@@ -93,6 +93,7 @@ std::size_t remove_dead_steps(ProgramGraph& graph) {
   std::vector<char> read(graph.values.size(), 0);
   // What operations compute beside their results, for others to read.
   std::set<const void*> arrays;
+  for (const Indices& positions : graph.positions) arrays.insert(positions.data());
   const auto mark = [&](ValueId id) { read[id] = read[graph.values[id].root] = 1; };
   for (const ValueId output : graph.outputs) mark(output);
   std::vector<ProgramStep> kept;

@@ -283,6 +283,15 @@ TensorView<const T> Program<T>::output(std::size_t i) const {
 }
 
 template <class T>
+const IndexTensor& Program<T>::positions(std::size_t i) const {
+  const State& own = state();
+  const std::vector<Indices>& all = own.source.positions;
+  if (i >= all.size()) fail("program", "finds ", all.size(), " arrays of positions, no number ", i);
+  if (own.latest == nullptr) fail<GraphError>("program", "has not run yet");
+  return all[i].tensor();
+}
+
+template <class T>
 TensorView<const T> Program<T>::gradient(std::size_t i) const {
   const State& own = state();
   const Shape& shape = input_shape(i);
@@ -309,9 +318,19 @@ std::vector<Var<T>> Program<T>::variables() const {
 
 template <class T>
 Program<T> capture(const MultiFunction<T>& f, const std::vector<Var<T>>& inputs) {
+  return capture<T>(std::function<CapturedResults<T>(const std::vector<Var<T>>&)>([&f](const std::vector<Var<T>>& x) {
+                      return CapturedResults<T>{f(x), {}};
+                    }),
+                    inputs);
+}
+
+template <class T>
+Program<T> capture(const std::function<CapturedResults<T>(const std::vector<Var<T>>&)>& f,
+                   const std::vector<Var<T>>& inputs) {
   if (detail::capturing()) fail<GraphError>("capture", "is called in a function that is captured");
   detail::Recorder recorder(detail::dtype_of<T>);
   std::vector<detail::NodeRef> results;
+  std::vector<Indices> positions;
   {
     Tape tape;
     detail::TapeAccess::set_nested(tape);
@@ -325,11 +344,13 @@ Program<T> capture(const MultiFunction<T>& f, const std::vector<Var<T>>& inputs)
       recorder.add_input(examples.back().reference());
     }
     const detail::UseObserver observe(&recorder);
-    for (const Var<T>& result : f(examples)) results.push_back(result.reference());
+    CapturedResults<T> found = f(examples);
+    for (const Var<T>& result : found.variables) results.push_back(result.reference());
+    positions = std::move(found.positions);
     if (results.empty()) fail<GraphError>("capture", "the function gives no result");
   }
   auto state = std::make_unique<typename Program<T>::State>();
-  state->build(recorder.finish(std::move(results)));
+  state->build(recorder.finish(std::move(results), std::move(positions)));
   return Program<T>(std::move(state));
 }
 
@@ -337,5 +358,9 @@ template class Program<float>;
 template class Program<double>;
 template Program<float> capture(const MultiFunction<float>&, const std::vector<Var<float>>&);
 template Program<double> capture(const MultiFunction<double>&, const std::vector<Var<double>>&);
+template Program<float> capture(const std::function<CapturedResults<float>(const std::vector<Var<float>>&)>&,
+                                const std::vector<Var<float>>&);
+template Program<double> capture(const std::function<CapturedResults<double>(const std::vector<Var<double>>&)>&,
+                                 const std::vector<Var<double>>&);
 
 }  // namespace tapestry

@@ -35,6 +35,13 @@ struct ProgramReport {
 /// A table of it.
 std::ostream& operator<<(std::ostream& out, const ProgramReport& report);
 
+/// The results of a captured function, where some are positions, such as those of top_k().
+template <class T>
+struct CapturedResults {
+  std::vector<Var<T>> variables;  ///< one or more
+  std::vector<Indices> positions;
+};
+
 /// A function that was recorded once and runs again on new inputs of the same shapes: nothing is recorded then, and the
 /// memory of all values is set aside in advance. Variables that existed before are read at each run, so that a program
 /// trains. Not for several threads at once.
@@ -82,6 +89,8 @@ class Program {
 
   /// A result of the last run; the next one overwrites it.
   TensorView<const T> output(std::size_t i = 0) const;
+  /// Positions that the last run found, number i of those that the function gives; the next run overwrites them.
+  const IndexTensor& positions(std::size_t i = 0) const;
   /// After run_backward(): the gradient of input i. @throws GraphError unless the example required a gradient
   TensorView<const T> gradient(std::size_t i = 0) const;
 
@@ -102,14 +111,29 @@ class Program {
 /// @throws GraphError if f reads the value of a variable that depends on the inputs or requires a gradient
 template <class T>
 Program<T> capture(const MultiFunction<T>& f, const std::vector<Var<T>>& inputs);
+/// With positions among the results. @throws GraphError also unless an operation of the function finds them
+template <class T>
+Program<T> capture(const std::function<CapturedResults<T>(const std::vector<Var<T>>&)>& f,
+                   const std::vector<Var<T>>& inputs);
 
-/// The same for f(x, y, ...) that gives a variable.
+namespace detail {
+
 template <class F, class T, class... Vars>
-requires(std::is_invocable_r_v<Var<T>, F, Var<T>, Vars...>) Program<T> capture(const F& f, const Var<T>& first,
-                                                                               const Vars&... rest) {
-  const MultiFunction<T> general = [&f](const std::vector<Var<T>>& x) {
-    return [&]<std::size_t... i>(std::index_sequence<i...>) {
-      return std::vector<Var<T>>{f(x[i]...)};
+concept CapturableFunction =
+    std::is_invocable_r_v<Var<T>, F, Var<T>, Vars...> || std::is_invocable_r_v<CapturedResults<T>, F, Var<T>, Vars...>;
+
+}  // namespace detail
+
+/// The same for f(x, y, ...) that gives a variable, or CapturedResults.
+template <class F, class T, class... Vars>
+requires(detail::CapturableFunction<F, T, Vars...>) Program<T> capture(const F& f, const Var<T>& first,
+                                                                       const Vars&... rest) {
+  const std::function<CapturedResults<T>(const std::vector<Var<T>>&)> general = [&f](const std::vector<Var<T>>& x) {
+    return [&]<std::size_t... i>(std::index_sequence<i...>)->CapturedResults<T> {
+      if constexpr (std::is_invocable_r_v<Var<T>, F, Var<T>, Vars...>)
+        return {{f(x[i]...)}, {}};
+      else
+        return f(x[i]...);
     }
     (std::make_index_sequence<1 + sizeof...(Vars)>());
   };

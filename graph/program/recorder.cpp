@@ -1,10 +1,28 @@
 #include <tapestry/graph/program/recorder.hpp>
 
+#include <algorithm>
+
 #include <tapestry/autodiff/bundle.hpp>
+#include <tapestry/autodiff/saved_operation.hpp>
 #include <tapestry/autodiff/sweep.hpp>
 #include <tapestry/autodiff/tape.hpp>
 
 namespace tapestry::detail {
+
+namespace {
+
+// Whether a step finds these positions.
+bool writes(const ProgramGraph& graph, const Indices& positions) {
+  return std::any_of(graph.steps.begin(), graph.steps.end(), [&](const ProgramStep& step) {
+    auto* saved = dynamic_cast<SavedOperation*>(step.operation.get());
+    if (saved == nullptr) return false;
+    Attributes a;
+    saved->attributes(a);
+    return std::count(a.arrays_written().begin(), a.arrays_written().end(), positions.data()) != 0;
+  });
+}
+
+}  // namespace
 
 ValueId Recorder::enter(Node* node, const ProgramValue& value) {
   const auto id = static_cast<ValueId>(graph_.values.size());
@@ -78,7 +96,12 @@ void Recorder::touched(const Node* node) {
                    current_scope() != 0 ? " (in " + scope_name(current_scope()) + ")" : "");
 }
 
-ProgramGraph Recorder::finish(std::vector<NodeRef> results) {
+ProgramGraph Recorder::finish(std::vector<NodeRef> results, std::vector<Indices> positions) {
+  for (std::size_t i = 0; i < positions.size(); ++i)
+    if (!writes(graph_, positions[i]))
+      fail<GraphError>("capture", "positions ", i, " of shape ", positions[i].shape(),
+                       " are not found by an operation of the function");
+  graph_.positions = std::move(positions);
   for (const NodeRef& result : results) {
     if (!result) fail<GraphError>("capture", "a result is a variable without a value");
     graph_.outputs.push_back(find(result.get()));

@@ -17,7 +17,7 @@ class Recorder final : public Observer {
   void add_input(NodeRef node);
   /// The graph with these results. Call it when the function's own variables are gone: a leaf that only the recorder
   /// holds is a constant.
-  ProgramGraph finish(std::vector<NodeRef> results);
+  ProgramGraph finish(std::vector<NodeRef> results, std::vector<Indices> positions);
 
   bool capturing() const override { return true; }
   void applied(OperationBase& operation, Node* const* inputs, std::size_t count, Node* result) override;

@@ -14,11 +14,9 @@ namespace tapestry {
 namespace detail {
 namespace {
 
-constexpr std::uint32_t version = 1;
-
 struct Header {
   std::array<char, 8> magic{'T', 'A', 'P', 'E', 'S', 'T', 'R', 'Y'};
-  std::uint32_t version = detail::version;
+  std::uint32_t version = description_version;
   std::uint32_t element_bits = 0;
   std::uint64_t bytes = 0;     // that follow the header
   std::uint64_t checksum = 0;  // their CRC-32
@@ -52,9 +50,9 @@ Program<T> load_program(const std::filesystem::path& file, std::size_t most_byte
   if (in.bytes() < sizeof header) fail<IoError>("load_program", in.place(), " is not a program: it is too short");
   in.read(0, &header, sizeof header);
   if (header.magic != detail::Header().magic) fail<IoError>("load_program", in.place(), " is not a program");
-  if (header.version != detail::version)
-    fail<IoError>("load_program", in.place(), " has version ", header.version, " of the format; known is ",
-                  detail::version);
+  if (header.version < 1 || header.version > detail::description_version)
+    fail<IoError>("load_program", in.place(), " has version ", header.version, " of the format; known are 1 to ",
+                  detail::description_version);
   if (header.element_bits != 8 * sizeof(T))
     fail<IoError>("load_program", in.place(), " is a program of ", header.element_bits, " bit numbers, not ",
                   8 * sizeof(T));
@@ -65,7 +63,7 @@ Program<T> load_program(const std::filesystem::path& file, std::size_t most_byte
   if (detail::checksum(bytes) != header.checksum)
     fail<IoError>("load_program", in.place(), " is damaged: the checksum differs");
   auto state = std::make_unique<typename Program<T>::State>();
-  state->build(detail::read_description(std::move(bytes), detail::dtype_of<T>, most_bytes));
+  state->build(detail::read_description(std::move(bytes), detail::dtype_of<T>, most_bytes, header.version));
   return Program<T>(std::move(state));
 }
 

@@ -18,8 +18,8 @@ TEST_CASE("sorting: equal elements keep their order both ways") {
   const V x(Tensor<double>{2, 1, 2, 1});
   CHECK(argsort(x) == IndexTensor{1, 3, 0, 2});
   CHECK(argsort(x, 0, true) == IndexTensor{0, 2, 1, 3});
-  CHECK(top_k(x, 3).indices == IndexTensor{0, 2, 1});
-  CHECK(top_k(x, 3, 0, false).indices == IndexTensor{1, 3, 0});
+  CHECK(top_k(x, 3).indices.tensor() == IndexTensor{0, 2, 1});
+  CHECK(top_k(x, 3, 0, false).indices.tensor() == IndexTensor{1, 3, 0});
 }
 
 TEST_CASE("sorting: NaN is the largest, infinities are in order") {
@@ -45,7 +45,7 @@ TEST_CASE("sorting: along any axis, against the standard library") {
       for (std::size_t k = 0; k < 50; ++k) CHECK(y.value()(i, k, j) == column[k]);
       for (std::size_t k = 0; k < 5; ++k) {
         CHECK(best.values.value()(i, k, j) == column[49 - k]);
-        CHECK(values(i, static_cast<std::size_t>(best.indices(i, k, j)), j) == column[49 - k]);
+        CHECK(values(i, static_cast<std::size_t>(best.indices.tensor()(i, k, j)), j) == column[49 - k]);
       }
     }
   // The gradient goes to where an element came from.

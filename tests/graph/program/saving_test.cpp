@@ -182,9 +182,12 @@ TEST_CASE("program file: another type, another version, and every kind of damage
   CHECK_NOTHROW(load_program<double>(file.path()));
   CHECK_THROWS_WITH_AS(load_program<float>(file.path()), doctest::Contains("of 64 bit numbers, not 32"), IoError);
   std::string other = good;
-  other[8] = 2;
-  file.write(other);
-  CHECK_THROWS_WITH_AS(load_program<double>(file.path()), doctest::Contains("version 2"), IoError);
+  for (const char version : {0, 3}) {
+    other[8] = version;
+    file.write(other);
+    CHECK_THROWS_WITH_AS(load_program<double>(file.path()),
+                         doctest::Contains(("version " + std::to_string(version)).c_str()), IoError);
+  }
   for (const std::size_t length : {std::size_t{0}, std::size_t{20}, std::size_t{32}, good.size() - 1}) {
     file.write(good.substr(0, length));
     CHECK_THROWS_AS(load_program<double>(file.path()), IoError);
