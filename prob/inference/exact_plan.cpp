@@ -11,7 +11,8 @@ namespace tapestry::detail {
 
 std::shared_ptr<const CliqueTree> ExactPlan::tree_of(const GraphStructure& structure, const DenseTables& tables,
                                                      const CliqueTreeOptions& options) {
-  KeptPlans::Key key = {static_cast<std::int64_t>(options.order.heuristic), options.order.restarts,
+  constexpr std::int64_t kind = 2;  // the wiring of pairwise factors is another
+  KeptPlans::Key key = {kind, static_cast<std::int64_t>(options.order.heuristic), options.order.restarts,
                         static_cast<std::int64_t>(options.order.seed),
                         std::bit_cast<std::int64_t>(options.memory_limit)};
   if (auto tree = structure.plans.find(key)) return std::static_pointer_cast<const CliqueTree>(tree);
