@@ -148,8 +148,7 @@ TEST_CASE("positions: a saved classifier gives its labels; files of version 1 ha
   CHECK(old.output()() == best(scores(4)).variables[0].item());
   CHECK_THROWS_AS(old.positions(), Error);
   // An array that no operation writes.
-  numbers[1] = numbers[2] + 1;
-  numbers[2] = 0;
+  numbers[0] = 1, numbers[1] = numbers[2] + 1, numbers[2] = 0;  // one, which is new and of rank 0
   std::string other =
       first + std::string(reinterpret_cast<const char*>(numbers), sizeof numbers) + std::string(8, '\0');
   CHECK_THROWS_AS(from_bytes(other, 2), IoError);
