@@ -103,6 +103,35 @@ TEST_CASE("the lattice's sums are close to the exact ones") {
   }
 }
 
+TEST_CASE("without itself a point of the lattice gives nothing to itself") {
+  const GaussianFilter<double> filter(pixel_features<double>(40, 40, 3.),
+                                      {.method = FilterMethod::lattice, .include_self = false});
+  for (const std::int64_t p : {20 * 40 + 20, 17 * 40 + 22, 23 * 40 + 19}) {
+    Tensor<double> one = empty_tensor<double>({1600, 1});
+    one.fill(0);
+    one(p, 0) = 1;
+    const auto out = filter(Var<double>(std::move(one))).tensor();
+    CHECK(std::abs(out(p, 0)) < 1e-12);
+    CHECK(out(p + 1, 0) > .5);
+  }
+}
+
+TEST_CASE("a lattice of very many vertices: points far apart do not see each other") {
+  constexpr std::int64_t all = 2000, few = 7;
+  Tensor<double> places = normal_numbers<double>({all, 4}, 8), last = empty_tensor<double>({few, 4});
+  for (double& x : places) x *= 1000;
+  std::copy(places.begin() + (all - few) * 4, places.end(), last.begin());
+  const GaussianFilterOptions options{.method = FilterMethod::lattice};
+  const GaussianFilter<double> filter(places, options), part(last, options);
+  CHECK(filter.vertices() > 8192);
+  const auto in = normal_numbers<double>({all, 2}, 9);
+  Tensor<double> own = empty_tensor<double>({few, 2});
+  std::copy(in.begin() + (all - few) * 2, in.end(), own.begin());
+  const auto got = filter(Var<double>(in)).tensor(), expected = part(Var<double>(own)).tensor();
+  for (std::int64_t p = 0; p < few; ++p)
+    for (std::int64_t c = 0; c < 2; ++c) CHECK(got(all - few + p, c) == doctest::Approx(expected(p, c)).epsilon(1e-12));
+}
+
 TEST_CASE("the lattice's gradient is the transposed filter") {
   for (const std::int64_t dimensions : {1, 2, 5}) {
     const GaussianFilter<double> filter(normal_numbers<double>({30, dimensions}, 4), {.method = FilterMethod::lattice});

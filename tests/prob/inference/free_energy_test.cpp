@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 #include <random>
 
 #include <tapestry/autodiff/check_gradients.hpp>
@@ -92,6 +93,19 @@ TEST_CASE("Bethe's parts: score and entropies are what enumeration gives on a tr
   for (std::int64_t f = 0; f < 3; ++f)
     CHECK(parts.factor_entropies[0].data()[f] ==
           doctest::Approx(entropy(exact.factors[0].data() + 9 * f, 9)).epsilon(1e-12));
+}
+
+TEST_CASE("Bethe's parts: what is impossible counts for nothing, in values and gradients") {
+  auto x = normal_variables({{3, 2, 2}});
+  x[0].mutable_value()(1, 0, 1) = -std::numeric_limits<double>::infinity();
+  FactorGraph<double> graph;
+  const auto a = graph.add_variables("a", {4}, 2);
+  graph.add_factors("chain", chain_edges(graph.ids(a)), x[0]);
+  const auto exact = infer(graph, JunctionTree{});
+  const auto parts = bethe_parts(graph, exact);
+  CHECK(parts.log_partition.item() == doctest::Approx(exact.log_partition.item()).epsilon(1e-12));
+  parts.score.backward();
+  for (const double g : x[0].gradient()) CHECK(std::isfinite(g));
 }
 
 TEST_CASE("Bethe's parts: derivatives, and what they are not given") {

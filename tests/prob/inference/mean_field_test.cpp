@@ -162,6 +162,9 @@ TEST_CASE("clusters") {
     CHECK(count < 20);
     for (std::int64_t c = 0; c < count; ++c) CHECK(std::count(clusters.begin(), clusters.end(), c) > 0);
   }
+  // As many as the size asks for, the last one smaller.
+  const auto seven = detail::partition_clusters(states, scopes, 4, 1e9);
+  CHECK(*std::max_element(seven.begin(), seven.end()) == 6);
   // Edges inside a tree cluster are fewer than its variables.
   for (std::int64_t c = 0; c <= *std::max_element(trees.begin(), trees.end()); ++c) {
     std::int64_t edges = 0;
@@ -190,4 +193,30 @@ TEST_CASE("clusters that were found are split until their tables fit") {
   CHECK(result.log_partition.item() == doctest::Approx(8 * std::log(30.) + 28));
   CHECK_THROWS_AS(infer(graph, GeneralizedMeanField{.clusters = std::vector<std::int64_t>(8, 0), .memory_limit = 1e6}),
                   NumericalError);
+}
+
+TEST_CASE(
+    "the bound of clusters is expected score plus entropy: a factor over three clusters, with two variables of one") {
+  FactorGraph<double> graph;
+  const auto v = graph.add_variables("v", {4}, 2);
+  graph.add_unary("unary", v, Var<double>(testing_models::normal_numbers({4, 2}, 21)));
+  graph.add_factors("four", IndexTensor{{0, 1, 2, 3}},
+                    Var<double>(testing_models::normal_numbers({1, 2, 2, 2, 2}, 22)));
+  graph.add_factors("pair", IndexTensor{{0, 1}}, Var<double>(testing_models::normal_numbers({1, 2, 2}, 23)));
+  const auto result = infer(graph, GeneralizedMeanField{.clusters = {0, 0, 1, 2}, .tolerance = 1e-13});
+  const auto entropy = [](const double* p, std::int64_t n) {
+    double total = 0;
+    for (std::int64_t i = 0; i < n; ++i) total -= p[i] * std::log(p[i]);
+    return total;
+  };
+  const double* p = result.variables[0].data();
+  double bound = entropy(result.factors[2].data(), 4) + entropy(p + 4, 2) + entropy(p + 6, 2);
+  for (std::size_t g = 0; g < 3; ++g)
+    for (std::int64_t i = 0; i < result.factors[g].size(); ++i)
+      bound += result.factors[g].data()[i] * graph.all_potentials()[g].data()[i];
+  CHECK(result.log_partition.item() == doctest::Approx(bound).epsilon(1e-10));
+  // The factor's marginal is the product of the clusters'.
+  for (std::int64_t i = 0; i < 16; ++i)
+    CHECK(result.factors[1].data()[i] ==
+          doctest::Approx(result.factors[2].data()[i / 4] * p[4 + i / 2 % 2] * p[6 + i % 2]).epsilon(1e-12));
 }

@@ -151,4 +151,14 @@ TEST_CASE("tree weights that are given: what is too much for forests is no bound
   CHECK(kind({.7, .7, .7, .5}) == BoundKind::estimate);
   CHECK(kind({1.2, .4, .4, 1}) == BoundKind::estimate);
   CHECK(infer(graph, TreeReweighted{.iterations = 1000}).kind == BoundKind::upper_bound);
+  // A factor over three variables joins two of them to the third.
+  FactorGraph<double> triple;
+  const auto t = triple.add_variables("t", {3}, 2);
+  triple.add_factors("triple", IndexTensor{{0, 1, 2}}, Var<double>(normal_numbers({1, 2, 2, 2}, 4, 1)));
+  triple.add_potts("edge", chain_edges(triple.ids(t)), Var<double>(Tensor<double>(.5)));
+  const auto kind_of = [&](double three, double two) {
+    return infer(triple, TreeReweighted{.iterations = 1000, .weights = {three, two, two}}).kind;
+  };
+  CHECK(kind_of(.6, .4) == BoundKind::upper_bound);
+  CHECK(kind_of(.8, .4) == BoundKind::estimate);
 }
