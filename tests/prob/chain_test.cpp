@@ -98,6 +98,13 @@ TEST_CASE("chain: decoding agrees with score, and samples with the most likely p
     for (int t = 0; t < 4; ++t) CHECK(several.states(b, 0, t) == best.states(b, t));
   }
   CHECK(several.score(1, 1) == -std::numeric_limits<double>::infinity());
+  for (int k = 0; k < 3; ++k) {
+    IndexTensor own{{0, 0, 0, 0}, {0, 0, 0, 0}, {0, 0, 0, 0}};
+    for (const int b : {0, 2})
+      for (int t = 0; t < 4; ++t) own(b, t) = several.states(b, k, t);
+    const auto scores = chain_score(c, Indices(own));
+    for (const int b : {0, 2}) CHECK(scores.data()[b] == doctest::Approx(several.score(b, k)).epsilon(1e-12));
+  }
   for (auto& v : x)
     for (auto& p : v.mutable_value()) p *= 1000;
   const auto samples = chain_sample(chain(x), Tensor<double>(xt::ones<double>({5, 3, 4}) * 0.37));
