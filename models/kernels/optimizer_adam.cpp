@@ -96,8 +96,13 @@ TAPESTRY_INLINE void adam_tile(T* parameters, T* mean, T* variance, T* largest, 
     Vec<T> y[V];
     unrolled<V>([&]<int v>()
                     TAPESTRY_ALWAYS_INLINE { y[v] = whole ? load<T>(g + v * Int(lanes<T>)) : load_partial<T>(g, m); });
-    // Not splat(), which takes an addition.
-    unrolled<R * V>([&]<int i>() TAPESTRY_ALWAYS_INLINE { sum[i] += (x[i / V] - Vec<T>{}) * y[i % V]; });
+    // Not splat(), which takes an addition. As in the kernel that gives the gradient, products are fused with the sum.
+    unrolled<R * V>([&]<int i>() TAPESTRY_ALWAYS_INLINE {
+#if defined(__clang__)
+#pragma clang fp contract(fast)
+#endif
+      sum[i] += (x[i / V] - Vec<T>{}) * y[i % V];
+    });
     x += product.rows, g += columns;
   }
   unrolled<R * V>([&]<int i>() TAPESTRY_ALWAYS_INLINE {
