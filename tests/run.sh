@@ -62,6 +62,10 @@ if $benchmarks && ((failed == 0)); then
     echo "== $(basename "$program")"
     "$program" </dev/null || { echo "$program failed"; failed=$((failed + 1)); }
   done
+  # The preset takes oneDNN where it is found, the default build does not.
+  echo "== captured_programs, matrix products by OpenBLAS"
+  TAPESTRY_ONEDNN=0 "$folder/tests/benchmarks/captured_programs" </dev/null ||
+    { echo "captured_programs failed"; failed=$((failed + 1)); }
   [[ -x "$folder/tests/benchmarks/versus_libtorch" ]] ||
     echo "versus_libtorch was not built: CMake did not find Torch (Debian: libtorch-dev)"
 fi
