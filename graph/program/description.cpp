@@ -145,8 +145,7 @@ class Reader {
     for (const ProgramValue& value : graph_.values) {
       Attributes::require(value.root < graph_.values.size());
       const ProgramValue& root = graph_.values[value.root];
-      Attributes::require(graph_.values[root.root].root == root.root && root.root == value.root &&
-                          root.shape.elements() == value.shape.elements());
+      Attributes::require(root.root == value.root && root.shape.elements() == value.shape.elements());
       if (value.root != static_cast<ValueId>(&value - graph_.values.data()))
         Attributes::require(value.kind == Kind::computed);
       known_.push_back(value.kind != Kind::computed);

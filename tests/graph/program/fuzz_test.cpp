@@ -11,13 +11,27 @@
 
 using namespace tapestry;
 
+namespace {
+
+std::string bytes_of(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+}  // namespace
+
+TEST_CASE("program file: what the fuzzer found to be read out of bounds is refused") {
+  const std::string bytes = bytes_of(TAPESTRY_TESTS_FOLDER "/fuzz/corpus/program_refused/root_of_root");
+  REQUIRE(!bytes.empty());
+  CHECK(fuzz::check_program(bytes) == fuzz::ProgramOutcome::refused);
+}
+
 TEST_CASE("program file: the fuzzer's programs run, and damaged in several places are refused or run") {
   Generator random(6);
   int count = 0, refused = 0;
   for (const auto& entry : std::filesystem::directory_iterator(TAPESTRY_TESTS_FOLDER "/fuzz/corpus/program")) {
     CAPTURE(entry.path().string());
-    std::ifstream in(entry.path(), std::ios::binary);
-    const std::string good(std::istreambuf_iterator<char>(in), {});
+    const std::string good = bytes_of(entry.path());
     CHECK(fuzz::check_program(good) == fuzz::ProgramOutcome::ran);
     ++count;
     for (int i = 0; i < 100; ++i) {
