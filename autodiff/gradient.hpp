@@ -32,5 +32,11 @@ void scatter_rows(DType type, void* dense, const Shape& shape, const Indices& ro
 inline void scatter_rows(DType type, void* dense, const Shape& shape, const RowsPiece& piece) {
   scatter_rows(type, dense, shape, piece.rows, piece.values->data);
 }
+/// Adds to the node's accumulated gradient, under its lock. Where there is none yet, an array becomes it: a copy if
+/// somebody else holds it, too, unless it may be shared. Once there is an array, rows are added into it.
+/// @{
+void add_to_gradient(const Node& node, StorageRef dense, bool may_share = false);
+void add_to_gradient(const Node& node, RowsPiece rows);
+/// @}
 
 }  // namespace tapestry::detail

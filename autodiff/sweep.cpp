@@ -306,29 +306,8 @@ void Sweep::check_finite(const Node* node) const {
 void Sweep::commit() {
   for (LeafEntry& entry : leaves_) {
     if (entry.node->gradient == nullptr) continue;
-    Gradient& gradient = *entry.node->gradient;
-    while (gradient.lock.test_and_set(std::memory_order_acquire)) {
-    }
-    if (entry.dense) {
-      if (!gradient.dense)
-        gradient.dense = entry.dense.unique() ? std::move(entry.dense) : copy_storage(*entry.dense.get());
-      else {
-        if (!gradient.dense.unique()) gradient.dense = copy_storage(*gradient.dense.get());
-        accumulate(entry.node->dtype, gradient.dense->data, entry.dense->data, entry.node->elements());
-      }
-    }
-    for (RowsPiece& piece : entry.rows) {
-      if (gradient.dense)
-        scatter_rows(entry.node->dtype, gradient.dense->data, entry.node->shape, piece);
-      else
-        gradient.rows.push_back(std::move(piece));
-    }
-    if (gradient.dense && !gradient.rows.empty()) {
-      for (const RowsPiece& piece : gradient.rows)
-        scatter_rows(entry.node->dtype, gradient.dense->data, entry.node->shape, piece);
-      gradient.rows.clear();
-    }
-    gradient.lock.clear(std::memory_order_release);
+    if (entry.dense) add_to_gradient(*entry.node, std::move(entry.dense));
+    for (RowsPiece& piece : entry.rows) add_to_gradient(*entry.node, std::move(piece));
   }
 }
 

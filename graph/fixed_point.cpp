@@ -306,7 +306,9 @@ void check_options(const FixedPointOptions& options) {
 FixedPointNodes solve_fixed_point(const StateMap& f, Nodes start, const FixedPointOptions& options) {
   check_options(options);
   if (capturing())
-    fail<GraphError>("fixed_point", "its iterations depend on values, which a captured program can't: use unroll() with a fixed number of steps");
+    fail<GraphError>(
+        "fixed_point",
+        "its iterations depend on values, which a captured program can't: use unroll() with a fixed number of steps");
   if (start.empty()) return {{}, make_report({true, {}}, 0, "fixed_point", ""), std::make_shared<FixedPointReport>()};
   for (const NodeRef& node : start) check_state_type(node.get(), start.front() ? start.front()->dtype : DType::float32);
   return start.front()->dtype == DType::float32 ? solve<float>(f, start, options) : solve<double>(f, start, options);

@@ -128,36 +128,6 @@ void Program<T>::State::bind(detail::Executable& executable, std::span<const Var
 }
 
 template <class T>
-void Program<T>::State::add_to_variable(std::size_t k) {
-  detail::Node* node = variables[k].get();
-  detail::Gradient& gradient = *node->gradient;
-  while (gradient.lock.test_and_set(std::memory_order_acquire)) {
-  }
-  if (!gradient.dense) {
-    gradient.dense = gradients[k];
-  } else {
-    if (!gradient.dense.unique()) gradient.dense = detail::copy_storage(*gradient.dense.get());
-    detail::accumulate(node->dtype, gradient.dense->data, gradients[k]->data, node->elements());
-  }
-  gradient.lock.clear(std::memory_order_release);
-}
-
-template <class T>
-void Program<T>::State::add_rows_to_variable(std::size_t k, const detail::RowsPiece& piece) {
-  detail::Node* node = variables[k].get();
-  detail::Gradient& gradient = *node->gradient;
-  while (gradient.lock.test_and_set(std::memory_order_acquire)) {
-  }
-  if (!gradient.dense) {
-    gradient.rows.push_back(piece);
-  } else {
-    if (!gradient.dense.unique()) gradient.dense = detail::copy_storage(*gradient.dense.get());
-    detail::scatter_rows(node->dtype, gradient.dense->data, node->shape, piece);
-  }
-  gradient.lock.clear(std::memory_order_release);
-}
-
-template <class T>
 Program<T>::Program() = default;
 template <class T>
 Program<T>::~Program() = default;
@@ -229,7 +199,7 @@ void Program<T>::State::run_gradients(detail::Executable& executable, std::span<
       std::memset(to.data, 0, to.bytes);
     else if (!executable.is_apart(k))
       std::memcpy(to.data, executable.data(id), to.bytes);
-    if (k < variables.size()) add_to_variable(k);
+    if (k < variables.size()) add_to_gradient(*variables[k].get(), gradients[k], true);
   }
   for (std::size_t r = 0; r < rows.size(); ++r) {
     // The rows that are named now: the program around may name others before the next run.
@@ -240,7 +210,7 @@ void Program<T>::State::run_gradients(detail::Executable& executable, std::span<
     else
       piece.rows.assign(rows[r].rows.tensor());
     if (bytes > 0) std::memcpy(piece.values->data, executable.data(rows[r].values), bytes);
-    add_rows_to_variable(rows[r].wanted, piece);
+    add_to_gradient(*variables[rows[r].wanted].get(), piece);
   }
 }
 

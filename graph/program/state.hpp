@@ -34,8 +34,6 @@ struct Program<T>::State {
   void run_gradients(detail::Executable& executable, std::span<const Var<T>> inputs,
                      const std::vector<detail::RowsGradient>& rows, const std::vector<char>& left_out);
   void bind(detail::Executable& executable, std::span<const Var<T>> inputs) const;
-  void add_to_variable(std::size_t k);
-  void add_rows_to_variable(std::size_t k, const detail::RowsPiece& piece);
 };
 
 namespace detail {

@@ -144,6 +144,15 @@ TEST_CASE("captured embedding: a table that something else reads, too, has a who
   CHECK(!model.table.sparse_gradient().has_value());
   tied(tape)(example(2)).backward();
   CHECK(difference(V(model.table.gradient()), V(tape.table.gradient())) < 1e-12);
+
+  // Beside rows that the tape has left.
+  Model both;
+  Program<double> whole = capture(tied(both), example(1));
+  both(example(3)).backward();
+  REQUIRE(both.table.sparse_gradient().has_value());
+  whole.run_backward(example(2));
+  tape(example(3)).backward();
+  CHECK(difference(V(both.table.gradient()), V(tape.table.gradient())) < 1e-12);
 }
 
 TEST_CASE("captured embedding: the optimiser may know the matrix and not the table, in a program from a file, too") {
